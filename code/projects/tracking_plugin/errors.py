@@ -1,0 +1,32 @@
+"""Errors a user can cause, and how a command line reports them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+
+class UserError(Exception):
+    """The user's input was wrong. The message is one line: what was wrong, where, what to do."""
+
+
+def fail(message: str) -> NoReturn:
+    """Print one line on stderr and leave with exit status 2."""
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    raise SystemExit(2)
+
+
+def run_cli(main: Callable[[], int | None]) -> NoReturn:
+    """Run a command line: exit status 0 when done, 2 after a :class:`UserError`, 130 on Ctrl-C.
+
+    Any other exception is a bug and keeps its traceback (exit status 1).
+    """
+    try:
+        status = main()
+    except UserError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+    raise SystemExit(status or 0)
