@@ -1,0 +1,1 @@
+"""The network: image branch, detection heads, tracker with past and future reasoning."""
