@@ -1,0 +1,1 @@
+"""Published checkpoints: what there is, getting it safely, and looking inside."""
