@@ -1,0 +1,197 @@
+# PF-Track: `make` alone lists every target and every variable. docs/architecture.md has the tour.
+#
+# Every target runs natively (.venv) or in a container, with the same variables and the same outputs:
+# scripts/run.sh decides and prepares. Commands run in code/; relative outputs are relative to it.
+
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+-include .env
+
+##@ Variables: where it runs
+RUNTIME ?= auto## auto (Docker when an engine answers), docker or native
+IMAGE ?=## container image; default pf-track:VARIANT; one in a registry is pulled
+VARIANT ?=## cuda, cpu or dev; default cuda on a machine with NVIDIA GPUs, else cpu
+PYTHON ?=## Python 3.11 or 3.12 for .venv; default: the first one found
+DEVICE ?= auto## auto, cpu or cuda
+GPUS ?=## GPUs; 0 is the CPU; default 8 for training, 1 for the rest
+NNODES ?= 1## machines that train together
+NODE_RANK ?= 0## this machine's number, from 0
+MASTER_ADDR ?=## address of machine 0, when NNODES is more than 1
+MASTER_PORT ?= 29500## its port
+
+##@ Variables: what it works on
+RES ?= 800x320## image size: 800x320 or 1600x640
+HEAD ?= petr## detection head: petr or detr3d
+CONFIG ?=## configuration file; default from HEAD and RES, or from the checkpoint
+WORK_DIR ?=## folder for results; default work_dirs/HEAD_STEP_RES, or one named after the checkpoint
+LOAD_FROM ?=## weights to start from; default for step two: the newest of step one
+RESUME ?= auto## auto (continue in WORK_DIR), no, or a checkpoint
+CKPT ?=## checkpoint: absolute, relative, or below checkpoints/
+RESULT ?=## results file of an evaluation
+SCENES ?=## scene names, separated by commas; default: all
+SPLIT ?= val## split to evaluate
+NUSCENES ?= data/nuscenes## nuScenes' folder
+VERSION ?= v1.0-trainval## v1.0-trainval, v1.0-mini or v1.0-test
+WORKERS ?=## processes that convert; default: one per core
+OUT ?= work_dirs/demo## the demo's folder
+ONLY ?=## part of it: a group of checkpoints, a benchmark
+GOLDEN ?=## folder of golden files; default: the ones at hand
+PORT ?= 8888## JupyterLab's port on 127.0.0.1
+ARGS ?=## more arguments; for training, key=value overrides the configuration
+
+##@ Variables: building the image (docker/README.md)
+TORCH_CUDA_ARCH_LIST ?=## GPU generations; default 7.5 to 12.0
+MAX_JOBS ?=## compilers side by side; default: one per core
+BASE_IMAGE ?=## default debian:bookworm-slim; may carry a digest
+DEBIAN_MIRROR ?=## mirror of Debian's packages
+PIP_INDEX_URL ?=## mirror of Python packages
+EXTRA_CA ?=## file of certificate authorities, used while building, in no layer
+NETRC ?=## file of credentials for the mirrors, used while building, in no layer
+
+KNOWN := $(shell sed -n 's/^\([A-Z_]*\) ?=.*/\1/p' Makefile)
+export $(KNOWN)
+
+RUN := scripts/run.sh
+CONFIGS := projects/configs/tracking
+
+# A dry run (make -n) shows the commands whatever this machine has.
+DRY_RUN := $(if $(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS)))),1)
+CHECKED := RUNTIME DEVICE GPUS NNODES NODE_RANK MASTER_ADDR RES HEAD VERSION WORKERS PORT VARIANT
+
+# $(call fail,MESSAGE): one line, exit status 2
+fail = $(error $(1))
+# $(check), in a recipe: are the variables' values possible? All lines are expanded before any is run.
+check = $(call fail-with,$(shell $(foreach v,$(CHECKED),$(v)='$($(v))') DRY_RUN=$(DRY_RUN) scripts/check.sh $@))
+fail-with = $(if $(1),$(call fail,$(1)))
+# $(call path-of,NAME,HINT): the file that variable NAME names, as an absolute path
+path-of = $(if $($(1)),$(or $(shell scripts/find.sh '$($(1))'),$(call missing-file,$(1),$(2))),$(call fail,make $@ needs $(1)=...: $(2)))
+missing-file = $(if $(DRY_RUN),$($(1)),$(call fail,$(1)=$($(1)): no such file (absolute, relative, or below checkpoints/): $(2)))
+# $(call write,PATH): run.sh's option for an output folder outside the project
+write = $(if $(filter /%,$(1)),--write '$(1)')
+# Misspelt names would otherwise do nothing.
+UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS SHELL,$(foreach v,$(.VARIABLES),$(if $(findstring command line,$(origin $(v))),$(v))))
+$(if $(filter-out -%,$(UNKNOWN)),$(call fail,unknown variable $(firstword $(UNKNOWN)): 'make' lists the variables))
+
+HINT_CKPT = e.g. CKPT=f3_all/final.pth ('make checkpoints' downloads the published ones)
+HINT_CONFIG = e.g. CONFIG=projects/configs/tracking/petr/f3_q500_800x320.py
+HINT_RESULT = e.g. RESULT=work_dirs/.../results_nusc.json ('make eval' writes one)
+
+##@ Targets: start here
+.PHONY: help setup demo test
+help: ## this list
+	@awk -f scripts/help.awk Makefile
+
+setup: ## prepare the environment: .venv from the lock, or the image
+	scripts/setup.sh
+	$(check)
+
+demo: ## the whole story on generated data, from the data set to metrics, report and video
+	$(RUN) $(call write,$(OUT)) train python tools/demo.py --out '$(OUT)' $(ARGS)
+	$(check)
+
+test: ## the test suite
+	$(RUN) test python -m pytest $(ARGS)
+	$(check)
+
+##@ Targets: data and checkpoints
+.PHONY: data checkpoints inspect
+SPLIT_CONVERTER = $(if $(findstring test,$(VERSION)),nuscenes-tracking-test,nuscenes-tracking)
+VERSION_NAME = $(patsubst v1.0-trainval,v1.0,$(patsubst v1.0-test,v1.0,$(VERSION)))
+data: ## info files from nuScenes
+	$(RUN) $(call write,$(NUSCENES)) data python tools/create_data.py $(SPLIT_CONVERTER) \
+	  --root-path '$(NUSCENES)' --out-dir '$(NUSCENES)' --extra-tag tracking_forecasting \
+	  --version $(VERSION_NAME) --forecasting $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
+	$(check)
+
+checkpoints: ## download, verify and unpack the published checkpoints
+	$(RUN) train python tools/download_checkpoints.py $(if $(ONLY),--only '$(ONLY)') $(ARGS)
+	$(check)
+
+inspect: ## what is inside a checkpoint
+	$(RUN) --read '$(call path-of,CKPT,$(HINT_CKPT))' eval python tools/inspect_checkpoint.py \
+	  '$(call path-of,CKPT,$(HINT_CKPT))' $(CONFIG_OPTION) $(ARGS)
+	$(check)
+
+##@ Targets: training
+.PHONY: train-f1 train-f3
+train-f1 train-f3: STEP = $(@:train-%=%)
+train-f1 train-f3: GPUS := $(or $(GPUS),8)
+train-f1 train-f3: CONFIG_FILE = $(if $(CONFIG),$(call path-of,CONFIG,$(HINT_CONFIG)),$(CONFIGS)/$(HEAD)/$(STEP)_q500_$(RES).py)
+train-f1 train-f3: RESULTS = $(or $(WORK_DIR),work_dirs/$(HEAD)_$(STEP)_$(RES))
+train-f1 train-f3: RESUME_OPTION = $(if $(filter auto,$(RESUME)),--auto-resume,$(if $(filter no,$(RESUME)),,--resume-from '$(call path-of,RESUME,auto - no - or a checkpoint)'))
+# Words of the form key=value are the configuration's; options come first.
+train-f1 train-f3: OVERRIDES = $(if $(LOAD_FROM),load_from='$(call path-of,LOAD_FROM,$(HINT_CKPT))') $(if $(filter -%,$(firstword $(ARGS))),,$(ARGS))
+train-f1 train-f3: OPTIONS = $(if $(filter -%,$(firstword $(ARGS))),$(ARGS))
+train-f1: ## step one: the single-frame detector
+train-f3: ## step two: the tracker on three-frame clips
+train-f1 train-f3:
+	$(RUN) $(call write,$(RESULTS)) train bash tools/dist_train.sh $(CONFIG_FILE) $(GPUS) --work-dir '$(RESULTS)' \
+	  $(RESUME_OPTION) $(OPTIONS) $(if $(strip $(OVERRIDES)),--cfg-options $(strip $(OVERRIDES)))
+	$(check)
+
+##@ Targets: evaluation
+.PHONY: eval detect report reproduce video
+eval detect reproduce: GPUS := $(or $(GPUS),1)
+CONFIG_OPTION = $(if $(CONFIG),--config '$(call path-of,CONFIG,$(HINT_CONFIG))')
+WORK_DIR_OPTION = $(if $(WORK_DIR),--work-dir '$(WORK_DIR)')
+eval: ## tracking with a checkpoint: metrics, forecasting metrics, report
+	$(RUN) --read '$(call path-of,CKPT,$(HINT_CKPT))' $(call write,$(WORK_DIR)) eval python tools/eval.py \
+	  '$(call path-of,CKPT,$(HINT_CKPT))' --gpus $(GPUS) --split $(SPLIT) $(CONFIG_OPTION) $(WORK_DIR_OPTION) $(ARGS)
+	$(check)
+
+detect: ## detection mAP and NDS of a checkpoint
+	$(RUN) --read '$(call path-of,CKPT,$(HINT_CKPT))' $(call write,$(WORK_DIR)) eval python tools/detect.py \
+	  '$(call path-of,CKPT,$(HINT_CKPT))' --gpus $(GPUS) --split $(SPLIT) $(CONFIG_OPTION) $(WORK_DIR_OPTION) $(ARGS)
+	$(check)
+
+report: ## report (HTML, JSON, PNG) from an existing results file
+	$(RUN) --read '$(call path-of,RESULT,$(HINT_RESULT))' $(call write,$(WORK_DIR)) eval python tools/report.py \
+	  '$(call path-of,RESULT,$(HINT_RESULT))' $(ARGS)
+	$(check)
+
+reproduce: ## published checkpoints: published against measured numbers
+	$(RUN) eval python tools/reproduce.py --gpus $(GPUS) $(if $(ONLY),--only '$(ONLY)') $(ARGS)
+	$(check)
+
+video: ## camera and bird's-eye videos of a results file
+	$(RUN) --read '$(call path-of,RESULT,$(HINT_RESULT))' eval python tools/make_video.py \
+	  '$(call path-of,RESULT,$(HINT_RESULT))' $(if $(SCENES),--scenes '$(SCENES)') $(ARGS)
+	$(check)
+
+##@ Targets: looking inside
+.PHONY: jupyter notebooks parity bench
+jupyter: ## JupyterLab on 127.0.0.1 with a token printed once
+	$(RUN) jupyter ../scripts/jupyter.sh $(ARGS)
+	$(check)
+
+notebooks: ## execute every notebook
+	$(RUN) test python tools/run_notebooks.py $(ARGS)
+	$(check)
+
+parity: GOLDEN := $(or $(GOLDEN),$(firstword $(wildcard ../shared/golden code/tests/golden)))
+parity: ## compare with a folder of golden files, largest error per array
+	$(RUN) --read '$(call path-of,GOLDEN,a folder of golden files)' test python tools/check_parity.py \
+	  '$(call path-of,GOLDEN,a folder of golden files)' $(ARGS)
+	$(check)
+
+bench: ## the benchmarks, side by side with their reference
+	$(RUN) test python tools/bench.py $(ONLY) $(ARGS)
+	$(check)
+
+##@ Targets: the environment
+.PHONY: build shell test-images clean
+build: ## build the image
+	scripts/build.sh $(ARGS)
+	$(check)
+
+shell: ## a shell in the environment
+	$(RUN) shell bash
+	$(check)
+
+test-images: ## build the images and test them as containers, where an engine answers
+	scripts/test_images.sh $(ARGS)
+	$(check)
+
+clean: ## remove caches, the demo's results and .venv; trainings, data and checkpoints stay
+	scripts/clean.sh

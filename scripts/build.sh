@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Build the image: build.sh [DOCKER BUILD OPTION...]
+#
+# VARIANT (cuda, cpu or dev), IMAGE, BASE_IMAGE, TORCH_CUDA_ARCH_LIST, MAX_JOBS, and for sites behind
+# a proxy or a mirror DEBIAN_MIRROR, PIP_INDEX_URL, EXTRA_CA, NETRC: docker/README.md explains them.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+engine_answers || die "no Docker engine answers here; start one, or use RUNTIME=native, which needs no image"
+container_settings
+version=$(docker version --format '{{.Client.Version}}')
+if [ "${version%%.*}" -ge 23 ] && ! docker buildx version >/dev/null 2>&1; then
+  die "$(command -v docker) $version cannot build without its buildx plugin: install it, or put another docker client first in PATH"
+fi
+
+options=(--file "$root/docker/Dockerfile" --target "$VARIANT" --tag "$IMAGE" --build-arg "REVISION=$REVISION")
+[ "$NETWORK_MODE" != host ] || options+=(--network host)
+for name in BASE_IMAGE PYTHON_PACKAGE TORCH_CUDA_ARCH_LIST MAX_JOBS DEBIAN_MIRROR PIP_INDEX_URL \
+  HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy; do
+  [ -z "${!name:-}" ] || options+=(--build-arg "$name")
+done
+# Secrets exist only while a build step runs; they are in no layer and not in the history.
+for secret in extra_ca=EXTRA_CA netrc=NETRC; do
+  name=${secret#*=}
+  [ -n "${!name:-}" ] || continue
+  [ -r "${!name}" ] || die "$name=${!name}: no such file"
+  options+=(--secret "id=${secret%=*},src=${!name}")
+done
+
+echo "building $IMAGE ($VARIANT)" >&2
+docker build "${options[@]}" "$@" "$root"
+docker image ls "$IMAGE" >&2

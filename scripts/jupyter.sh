@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# JupyterLab for the notebooks, with a token. Reached on 127.0.0.1 only: natively and with the host's
+# network it listens there; in a container with a network of its own, compose publishes the port there.
+set -euo pipefail
+cd "$(dirname "$0")/../notebooks"
+
+: "${PORT:=8888}"
+if [ -z "${JUPYTER_TOKEN:-}" ]; then
+  JUPYTER_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(24))')
+fi
+export JUPYTER_TOKEN # in the environment, not in the list of processes
+address=127.0.0.1
+listen=$PORT
+if [ "${NETWORK_MODE:-none}" = bridge ]; then
+  address=0.0.0.0
+  listen=8888
+fi
+echo "JupyterLab: http://127.0.0.1:$PORT/lab?token=$JUPYTER_TOKEN   (Ctrl-C twice ends it)"
+exec jupyter lab --no-browser --ip="$address" --port="$listen" --ServerApp.port_retries=0 \
+  --ServerApp.root_dir="$PWD" --log-level=WARN "$@"

@@ -1,0 +1,76 @@
+# shellcheck shell=bash
+# Shared by the scripts: messages, the machine's GPUs, the runtime, the container engine.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+# die MESSAGE: the user's input was wrong: one line, exit status 2
+die() {
+  echo "error: $*" >&2
+  exit 2
+}
+
+# gpu_count: how many NVIDIA GPUs a process started here may use
+gpu_count() {
+  if [ -n "${CUDA_VISIBLE_DEVICES+set}" ]; then
+    tr ',' '\n' <<<"$CUDA_VISIBLE_DEVICES" | grep -cv -e '^$' -e '^-1$' || true
+  else
+    { nvidia-smi -L 2>/dev/null || true; } | grep -c '^GPU ' || true
+  fi
+}
+
+engine_answers() {
+  command -v docker >/dev/null && timeout 10 docker info >/dev/null 2>&1
+}
+
+# pick_runtime: "docker" or "native" from RUNTIME (auto, docker, native)
+pick_runtime() {
+  case ${RUNTIME:-auto} in
+    native) echo native ;;
+    docker)
+      engine_answers || die "RUNTIME=docker: no Docker engine answers here; start one, or use RUNTIME=native"
+      echo docker
+      ;;
+    auto) if engine_answers; then echo docker; else echo native; fi ;;
+    *) die "RUNTIME=$RUNTIME: must be auto, docker or native" ;;
+  esac
+}
+
+# container_settings: what the compose files read from the environment
+container_settings() {
+  local gpus
+  gpus=$(gpu_count)
+  if [ -z "${VARIANT:-}" ]; then
+    if [ "$gpus" -gt 0 ]; then VARIANT=cuda; else VARIANT=cpu; fi
+  fi
+  IMAGE=${IMAGE:-pf-track:$VARIANT}
+  HOST_UID=$(id -u)
+  HOST_GID=$(id -g)
+  PROJECT_DIR=$root
+  # A link to the data set is followed here: what it names is not visible inside the container.
+  NUSCENES_DIR=$(realpath -m "${NUSCENES_DIR:-$root/code/data/nuscenes}")
+  REVISION=${REVISION:-$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)}
+  # An engine without a bridge network (some servers and build machines) leaves the host's; several
+  # nodes talk to each other over the host's as well.
+  if [ -z "${NETWORK_MODE:-}" ]; then
+    NETWORK_MODE=bridge
+    if [ "${NNODES:-1}" != 1 ] || ! docker network inspect bridge >/dev/null 2>&1; then
+      NETWORK_MODE=host
+    fi
+  fi
+  export VARIANT IMAGE HOST_UID HOST_GID PROJECT_DIR NUSCENES_DIR REVISION NETWORK_MODE
+
+  compose_files=(-f "$root/compose.yaml")
+  if [ "$gpus" -gt 0 ] && [ "$VARIANT" != cpu ]; then
+    compose_files+=(-f "$root/compose.gpu.yaml")
+  fi
+  # Both generations of compose; the older one builds with BuildKit only when told so.
+  export DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1
+  if docker compose version >/dev/null 2>&1; then
+    compose=(docker compose)
+  elif command -v docker-compose >/dev/null; then
+    compose=(docker-compose)
+  else
+    die "neither 'docker compose' nor 'docker-compose' is installed: install one, or use RUNTIME=native"
+  fi
+  compose+=(--project-directory "$root" "${compose_files[@]}")
+}

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Run a command in code/, natively or in a container, with the same paths either way.
+#
+#   run.sh [--read PATH]... [--write PATH]... SERVICE COMMAND [ARGUMENT...]
+#
+# SERVICE is one of compose.yaml's. In a container the project lies at the path it has here;
+# --read and --write name files and folders outside it that the command needs.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+mounts=()
+mount() { # mount PATH MODE: unless the container sees it anyway
+  case $1 in
+    "$root"/* | "$root" | '') ;;
+    *) mounts+=(-v "$1:$1:$2") ;;
+  esac
+}
+while :; do
+  case ${1:-} in
+    --read)
+      if [ -d "$2" ]; then mount "$2" ro; else mount "$(dirname "$2")" ro; fi
+      shift 2
+      ;;
+    --write)
+      mkdir -p "$2"
+      mount "$2" rw
+      shift 2
+      ;;
+    *) break ;;
+  esac
+done
+service=$1
+shift
+
+runtime=$(pick_runtime)
+if [ "$runtime" = native ]; then
+  echo "runtime: native ($root/.venv)" >&2
+  "$root/scripts/setup_native.sh"
+  export PATH="$root/.venv/bin:$PATH" VIRTUAL_ENV="$root/.venv" PYTHONPATH="$root/code"
+  cd "$root/code"
+  exec "$@"
+fi
+
+container_settings
+echo "runtime: docker (image $IMAGE; RUNTIME=native runs without it)" >&2
+docker image inspect "$IMAGE" >/dev/null 2>&1 || "$root/scripts/setup_docker.sh"
+mkdir -p "$root/code/work_dirs" "$root/checkpoints" "$NUSCENES_DIR"
+options=(--rm)
+[ -t 0 ] && [ -t 1 ] || options+=(-T)
+# Ports: 'run' publishes them only when told so, and with the host's network there is nothing to publish.
+if [ "$service" = jupyter ] && [ "$NETWORK_MODE" != host ]; then options+=(--service-ports); fi
+exec "${compose[@]}" run "${options[@]}" ${mounts[@]+"${mounts[@]}"} "$service" "$@"
