@@ -1,0 +1,259 @@
+"""Writes a whole generated dataset: plans the scenes, records them, writes the tables."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from projects.tracking_plugin.demo_data.rig import CAMERA_NAMES
+from projects.tracking_plugin.demo_data.scene import (
+    FrameRecord,
+    ScenePlan,
+    SceneRecorder,
+    plan_scene,
+)
+from projects.tracking_plugin.demo_data.tables import Table, fixed_tables, scene_tables, token
+from projects.tracking_plugin.demo_data.town import Town
+from projects.tracking_plugin.errors import UserError
+
+MARKER = "demo_data.json"
+GENERATOR_VERSION = 1  # raise it when the same request gives other bytes
+SPLITS = {"v1.0-mini": ("mini_train", "mini_val"), "v1.0-trainval": ("train", "val")}
+VAL_SHARE = 0.2
+
+
+@dataclass
+class Request:
+    """What decides the bytes of a dataset."""
+
+    version: str
+    scenes: int
+    frames: int
+    image_size: tuple[int, int]
+    seed: int
+
+    def check(self) -> None:
+        """Raises:
+        UserError: a value that no dataset can be made with.
+        """
+        if self.version not in SPLITS:
+            raise UserError(f"version is {self.version!r}: use one of {', '.join(SPLITS)}")
+        if self.scenes < 2:
+            raise UserError(
+                f"{self.scenes} scenes asked for: at least 2 are needed, one to train and one to "
+                "validate"
+            )
+        if self.frames < 2:
+            raise UserError(f"{self.frames} frames a scene asked for: at least 2 are needed")
+        if min(self.image_size) < 32 or max(self.image_size) > 4096:
+            width, height = self.image_size
+            raise UserError(f"image size is {width}x{height}: use 32 to 4096 pixels a side")
+        if self.seed < 0:
+            raise UserError(f"seed is {self.seed}: use 0 or more")
+
+    def as_json(self) -> dict[str, Any]:
+        return {"generator_version": GENERATOR_VERSION, **asdict(self)}
+
+
+def scene_names(version: str, count: int) -> list[str]:
+    """Official scene names, training scenes first, about one in five for validation.
+
+    Raises:
+        UserError: the version has fewer scenes.
+    """
+    from nuscenes.utils.splits import create_splits_scenes
+
+    official = create_splits_scenes()
+    train, val = (sorted(official[split]) for split in SPLITS[version])
+    if count > len(train) + len(val):
+        hint = "; use --version v1.0-trainval for more" if version == "v1.0-mini" else ""
+        raise UserError(f"{version} has {len(train) + len(val)} scenes, {count} asked for{hint}")
+    num_val = min(max(round(count * VAL_SHARE), 1, count - len(train)), len(val))
+    return train[: count - num_val] + val[:num_val]
+
+
+def generate_dataset(
+    out: Path | str,
+    scenes: int = 2,
+    frames: int = 6,
+    image_size: tuple[int, int] = (400, 225),
+    seed: int = 0,
+    workers: int = 1,
+    version: str = "v1.0-mini",
+    progress: bool = False,
+) -> bool:
+    """Write a nuScenes dataset that the devkit loads and evaluates.
+
+    The same arguments give the same bytes, whatever ``workers`` is. The dataset is built in
+    ``.<name>.partial`` next to ``out`` and renamed; an interrupted run goes on from there.
+
+    Args:
+        out: dataset root; must be missing, empty, or hold the very dataset asked for.
+        scenes: training scenes and about one in five for validation.
+        frames: key frames (0.5 s apart) in each.
+        image_size: (width, height) px.
+        workers: processes.
+        progress: show a progress bar.
+
+    Returns:
+        True when written, False when it was complete already.
+
+    Raises:
+        UserError: ``out`` holds something else, or a value is out of range.
+    """
+    out = Path(out)
+    request = Request(version, scenes, frames, (image_size[0], image_size[1]), seed)
+    request.check()
+    names = scene_names(version, scenes)
+    if _is_complete(out, request):
+        return False
+    partial = _prepare(out, request)
+    plans = [plan_scene(i, name, frames, request.image_size, seed) for i, name in enumerate(names)]
+    tasks = [(i, frame) for i in range(len(plans)) for frame in range(frames)]
+    records: list[list[FrameRecord]] = [[] for _ in plans]
+    with _recorder(plans, partial, workers) as results:
+        bar = tqdm(results(tasks), "demo data", len(tasks), unit="frame", disable=not progress)
+        for (index, _), record in zip(tasks, bar, strict=True):
+            records[index].append(record)
+    _write_tables(partial, request, plans, records)
+    shutil.rmtree(partial / ".records")
+    if out.is_dir():
+        out.rmdir()
+    os.replace(partial, out)
+    return True
+
+
+def _is_complete(out: Path, request: Request) -> bool:
+    """Whether ``out`` holds the dataset; UserError when it holds anything else."""
+    if not out.exists():
+        return False
+    if not out.is_dir():
+        raise UserError(f"{out} is a file: name a folder for the generated dataset")
+    if not any(out.iterdir()):
+        return False
+    try:
+        found = json.loads((out / MARKER).read_text())
+    except (OSError, ValueError):
+        raise UserError(
+            f"{out} is not empty: name a new folder for the generated dataset"
+        ) from None
+    if found != json.loads(json.dumps(request.as_json())):
+        raise UserError(
+            f"{out} holds a dataset generated with other settings ({MARKER} there lists them): "
+            "remove it or name a new folder"
+        )
+    return True
+
+
+def _prepare(out: Path, request: Request) -> Path:
+    """The folder under construction: what an interrupted run of the same request left, or new."""
+    partial = out.absolute().with_name(f".{out.absolute().name}.partial")
+    wanted = json.dumps(request.as_json())
+    note = partial / ".records" / "request.json"
+    if partial.exists() and not (note.is_file() and note.read_text() == wanted):
+        shutil.rmtree(partial)
+    try:
+        for channel in (*CAMERA_NAMES, "LIDAR_TOP"):
+            (partial / "samples" / channel).mkdir(parents=True, exist_ok=True)
+        (partial / ".records").mkdir(exist_ok=True)
+        note.write_text(wanted)
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror}") from None
+    return partial
+
+
+class _Worker:
+    """Records key frames in one process; keeps the recorder of the scene it is in."""
+
+    def __init__(self, plans: list[ScenePlan], folder: Path) -> None:
+        self.plans, self.folder = plans, folder
+        self.town = Town(plans[0].seed)
+        self.recorder: SceneRecorder | None = None
+
+    def __call__(self, task: tuple[int, int]) -> FrameRecord:
+        index, frame = task
+        note = self.folder / ".records" / f"{index}_{frame}.npy"
+        if note.is_file():
+            return FrameRecord(*np.load(note))
+        if self.recorder is None or self.recorder.plan is not self.plans[index]:
+            self.recorder = SceneRecorder(self.plans[index], self.town)
+        record = self.recorder.record(frame, self.folder)
+        part = note.with_suffix(".part")
+        with part.open("wb") as file:
+            np.save(file, np.stack([np.asarray(v, np.int64) for v in vars(record).values()]))
+        os.replace(part, note)
+        return record
+
+
+_worker: _Worker | None = None
+
+
+def _start_worker(plans: list[ScenePlan], folder: Path) -> None:
+    global _worker
+    cv2.setNumThreads(1)
+    _worker = _Worker(plans, folder)
+
+
+def _work(task: tuple[int, int]) -> FrameRecord:
+    assert _worker is not None
+    return _worker(task)
+
+
+@contextmanager
+def _recorder(plans: list[ScenePlan], folder: Path, workers: int) -> Iterator[Any]:
+    """A function that maps (scene, frame) tasks to their records, in order."""
+    if workers <= 1:
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)
+        worker = _Worker(plans, folder)
+
+        def in_process(tasks: Iterable[tuple[int, int]]) -> Iterator[FrameRecord]:
+            return map(worker, tasks)
+
+        try:
+            yield in_process
+        finally:
+            cv2.setNumThreads(threads)
+        return
+    # spawn: the caller may hold threads (torch, OpenCV), which a fork would break
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(workers, _start_worker, (plans, folder)) as pool:
+        yield lambda tasks: pool.imap(_work, tasks, chunksize=5)
+
+
+def _write_tables(
+    folder: Path, request: Request, plans: list[ScenePlan], records: list[list[FrameRecord]]
+) -> None:
+    """Tables, map mask and, last, the marker."""
+    tables: dict[str, Table] = fixed_tables()
+    for plan, scene_records in zip(plans, records, strict=True):
+        for name, rows in scene_tables(plan, scene_records).items():
+            tables.setdefault(name, []).extend(rows)
+    mask = f"maps/{token(request.seed, 'map')}.png"
+    tables["map"] = [
+        {
+            "token": token(request.seed, "map"),
+            "log_tokens": [row["token"] for row in tables["log"]],
+            "category": "semantic_prior",
+            "filename": mask,
+        }
+    ]
+    (folder / "maps").mkdir(exist_ok=True)
+    encoded = cv2.imencode(".png", Town(request.seed).map_mask)[1]
+    (folder / mask).write_bytes(encoded.tobytes())
+    (folder / request.version).mkdir(exist_ok=True)
+    for name, rows in tables.items():
+        with (folder / request.version / f"{name}.json").open("w") as file:
+            json.dump(rows, file, indent=0)
+    (folder / MARKER).write_text(json.dumps(request.as_json(), indent=2) + "\n")

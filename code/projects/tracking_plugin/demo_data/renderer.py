@@ -1,0 +1,263 @@
+"""Camera images: sky, textured ground, shadows, then everything that stands on it."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from projects.tracking_plugin.demo_data.mesh import Mesh
+from projects.tracking_plugin.demo_data.rasterizer import (
+    NEAR,
+    clip_polygon,
+    guard_planes,
+    project,
+    rasterize,
+)
+from projects.tracking_plugin.demo_data.rig import Camera, yaw_matrix
+from projects.tracking_plugin.demo_data.town import RESOLUTION
+
+HAZE_DISTANCE = 160.0  # m over which contrast falls to 1/e
+SHADOW = 0.5  # brightness of the ground in the shade
+FLOOR, WINDOW = 3.2, 2.6  # m between the storeys, and between the windows, of a house
+
+
+@dataclass
+class Light:
+    """The weather of a scene.
+
+    Attributes:
+        sun: [3] unit vector to the sun.
+        ambient, direct: brightness of a face turned away from / towards the sun.
+        zenith, horizon: BGR colours of the sky.
+    """
+
+    sun: np.ndarray
+    ambient: float
+    direct: float
+    zenith: np.ndarray
+    horizon: np.ndarray
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Light:
+        azimuth, elevation = rng.uniform(0, 2 * np.pi), np.deg2rad(rng.uniform(35, 60))
+        sun = np.array(
+            [
+                np.cos(elevation) * np.cos(azimuth),
+                np.cos(elevation) * np.sin(azimuth),
+                np.sin(elevation),
+            ]
+        )
+        cloudy = rng.uniform(0, 1)
+        zenith = (1 - cloudy) * np.array([205.0, 140, 80]) + cloudy * np.array([190.0, 175, 165])
+        horizon = (1 - cloudy) * np.array([235.0, 220, 200]) + cloudy * np.array([222.0, 216, 210])
+        return cls(sun, 0.55 + 0.1 * cloudy, 0.5 - 0.1 * cloudy, zenith, horizon)
+
+    def shade(self, mesh: Mesh) -> np.ndarray:
+        """[F, 3] face colours under this light, faces in the global frame."""
+        bright = self.ambient + self.direct * np.maximum(mesh.normals @ self.sun, 0)
+        bright += 0.06 * mesh.normals[:, 2]  # the sky lights what faces upwards
+        return np.clip(mesh.colours * bright[:, None], 0, 255).astype(np.float32)
+
+
+class CameraView:
+    """What stays the same for one camera over a scene: rays, sky, haze over the ground."""
+
+    def __init__(self, camera: Camera, light: Light) -> None:
+        self.camera = camera
+        self.light = light
+
+    @cached_property
+    def rays(self) -> np.ndarray:
+        """[h, w, 3] float32 rays in the camera frame, z = 1."""
+        width, height = self.camera.size
+        u, v = np.meshgrid(np.arange(width), np.arange(height))
+        pixels = np.stack([u, v, np.ones_like(u)], -1)
+        return (pixels @ np.linalg.inv(self.camera.intrinsic).T).astype(np.float32)
+
+    @cached_property
+    def _down(self) -> np.ndarray:
+        """[h, w] how steeply each ray falls (ego frame, negative above the horizon)."""
+        ray = self.rays @ self.camera.rotation.T.astype(np.float32)
+        return -ray[..., 2] / np.linalg.norm(ray[..., :2], axis=-1)
+
+    @cached_property
+    def sky(self) -> np.ndarray:
+        """[h, w, 3] uint8: the sky, also where the ground will be."""
+        height = np.clip(-self._down[..., None] / 0.6, 0, 1) ** 0.7
+        colour = (1 - height) * self.light.horizon + height * self.light.zenith
+        return np.clip(colour, 0, 255).astype(np.uint8)
+
+    @cached_property
+    def ground_rows(self) -> int:
+        """First image row that shows ground anywhere."""
+        return int(np.argmax((self._down > 0.004).any(1)))
+
+    @cached_property
+    def haze(self) -> np.ndarray:
+        """[rows, w, 1] float32 share of sky mixed into the ground; 1 above the horizon."""
+        down = self._down[self.ground_rows :]
+        distance = self.camera.translation[2] / np.maximum(down, 1e-4)
+        share = 1 - np.exp(-((distance / HAZE_DISTANCE) ** 1.5))
+        return np.where(down > 0.004, share, 1.0).astype(np.float32)[..., None]
+
+    @cached_property
+    def bands(self) -> list[tuple[int, int, int]]:
+        """(first row, end row, texture level): coarser levels towards the horizon."""
+        height = self.camera.size[1]
+        middle = self._down[:, self.camera.size[0] // 2]
+        focal = self.camera.intrinsic[1, 1]
+        distance = self.camera.translation[2] / np.maximum(middle, 1e-3)
+        footprint = distance**2 / (focal * self.camera.translation[2])
+        level = np.clip(np.log2(np.maximum(0.7 * footprint / RESOLUTION, 1)), 0, 4).astype(int)
+        edges = [self.ground_rows]
+        edges += [r for r in range(self.ground_rows + 1, height) if level[r] != level[r - 1]]
+        edges.append(height)
+        return [(a, b, int(level[a])) for a, b in itertools.pairwise(edges)]
+
+
+@dataclass
+class Picture:
+    """A rendered image.
+
+    Attributes:
+        image: [h, w, 3] uint8 BGR.
+        owner: [h, w] int32 object whose surface a pixel shows, -1 for scenery, ground and sky.
+        covered: [objects] pixels each object would cover were it alone.
+        visible: [objects] pixels of each object in the image.
+    """
+
+    image: np.ndarray
+    owner: np.ndarray
+    covered: np.ndarray
+    visible: np.ndarray
+
+
+def camera_pose(camera: Camera, ego: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation [3, 3] and centre [3] of a camera in the global frame; ego = (x, y, yaw)."""
+    turn = yaw_matrix(ego[2])
+    return turn @ camera.rotation, turn @ camera.translation + (ego[0], ego[1], 0.0)
+
+
+def render(
+    view: CameraView,
+    ego: np.ndarray,
+    mesh: Mesh,
+    num_objects: int,
+    ground: list[np.ndarray],
+    shadows: list[np.ndarray],
+) -> Picture:
+    """One camera image.
+
+    Args:
+        view: camera and light.
+        ego: (x, y, yaw) of the car at the exposure.
+        mesh: everything standing on the ground, global frame, colours shaded, ordered by owner,
+            the ``num_objects`` annotated objects first.
+        ground: texture levels of the town.
+        shadows: convex polygons [k, 3] on the ground, global frame.
+    """
+    camera = view.camera
+    rotation, centre = camera_pose(camera, ego)
+    image = view.sky.copy()
+    _draw_ground(image, view, rotation, centre, ground, shadows)
+
+    corners = (mesh.corners - centre) @ rotation
+    seen = Mesh(corners, mesh.normals @ rotation, mesh.colours, mesh.solid, mesh.owner, mesh.facade)
+    buffers = rasterize(seen, camera, num_objects)
+    hit = buffers.face >= 0
+    faces = buffers.face[hit]
+    inverse_depth = buffers.inverse_depth[hit]
+    colour = mesh.colours[faces]
+    _paint_windows(colour, mesh, faces, view.rays[hit], inverse_depth, rotation, centre)
+    haze = (1 - np.exp(-((1 / (inverse_depth * HAZE_DISTANCE)) ** 1.5)))[:, None]
+    image[hit] = colour * (1 - haze) + view.light.horizon.astype(np.float32) * haze
+    image = cv2.GaussianBlur(image, (3, 3), 0.55)  # a lens; also softens the polygon edges
+
+    owner = np.full(buffers.face.shape, -1, np.int32)
+    owner[hit] = mesh.owner[faces]
+    owner[owner >= num_objects] = -1
+    visible = np.bincount(owner[owner >= 0], minlength=num_objects)
+    return Picture(image, owner, buffers.covered, visible)
+
+
+def _draw_ground(
+    image: np.ndarray,
+    view: CameraView,
+    rotation: np.ndarray,
+    centre: np.ndarray,
+    ground: list[np.ndarray],
+    shadows: list[np.ndarray],
+) -> None:
+    """Warp the ground texture into the image by the homography of the plane z = 0."""
+    camera, light = view.camera, view.light
+    extrinsic = np.c_[rotation.T[:, :2], -rotation.T @ centre]  # (x, y, 1) on the ground -> camera
+    first = view.ground_rows
+    surface = np.empty_like(image[first:])
+    for top, end, level in view.bands:
+        texture = ground[level]
+        step = RESOLUTION * 2**level
+        half = 0.5 * step  # texel centres
+        to_global = np.array([[step, 0, half], [0, -step, len(texture) * step - half], [0, 0, 1]])
+        shift = np.array([[1, 0, 0], [0, 1, -top], [0, 0, 1.0]])
+        homography = shift @ camera.intrinsic @ extrinsic @ to_global
+        cv2.warpPerspective(
+            texture,
+            np.linalg.inv(homography),
+            (camera.size[0], end - top),
+            dst=surface[top - first : end - first],
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=(88, 122, 108),
+        )
+    bright = light.ambient + light.direct * light.sun[2] + 0.06
+    surface = cv2.convertScaleAbs(surface, alpha=bright)
+    shade = np.full(surface.shape[:2], 255, np.uint8)
+    guard = guard_planes(camera)
+    for polygon in shadows:
+        corners = (polygon - centre) @ rotation
+        if (corners[:, 2] < NEAR).all():
+            continue
+        corners = clip_polygon(corners, guard)
+        if len(corners) >= 3:
+            pixels = project(corners, camera.intrinsic) - (0, first)
+            cv2.fillConvexPoly(
+                shade, np.round(pixels * 16).astype(np.int32), int(255 * SHADOW), shift=4
+            )
+    dark = shade < 255
+    surface[dark] = surface[dark] * np.float32(SHADOW)
+    # beyond this row the haze is too thin to see
+    haze = view.haze
+    rows = int(np.argmax((haze < 0.02).all((1, 2)))) or len(haze)
+    surface[:rows] = surface[:rows] * (1 - haze[:rows]) + image[first : first + rows] * haze[:rows]
+    image[first:] = surface
+
+
+def _paint_windows(
+    colour: np.ndarray,
+    mesh: Mesh,
+    faces: np.ndarray,
+    rays: np.ndarray,
+    inverse_depth: np.ndarray,
+    rotation: np.ndarray,
+    centre: np.ndarray,
+) -> None:
+    """Darken the pixels of house walls where a window is: a pattern of their global position."""
+    wall = np.flatnonzero(mesh.facade[faces])
+    if len(wall) == 0:
+        return
+    depth = 1 / inverse_depth[wall]
+    normal = mesh.normals[faces[wall]]
+    direction = rays[wall] @ rotation.T.astype(np.float32)
+    along = np.where(
+        np.abs(normal[:, 0]) > 0.5,
+        direction[:, 1] * depth + np.float32(centre[1]),
+        direction[:, 0] * depth + np.float32(centre[0]),
+    )
+    height = direction[:, 2] * depth + np.float32(centre[2])
+    across, up = np.mod(along, WINDOW) / WINDOW, np.mod(height, FLOOR) / FLOOR
+    window = (np.abs(across - 0.5) < 0.27) & (np.abs(up - 0.52) < 0.24)
+    colour[wall[window]] *= np.float32(0.42)

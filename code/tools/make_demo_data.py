@@ -1,0 +1,74 @@
+"""Write a generated nuScenes dataset (rendered cameras, lidar, annotations).
+
+python tools/make_demo_data.py OUT [--scenes N] [--frames N] [--image-size WxH] [--seed N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from projects.tracking_plugin.errors import UserError, run_cli
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """(width, height) of "800x450"."""
+    width, separator, height = text.partition("x")
+    if not (separator and width.isdigit() and height.isdigit()):
+        raise UserError(f"--image-size is {text!r}: write WIDTHxHEIGHT, for example 800x450")
+    return int(width), int(height)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path, help="dataset root to create")
+    parser.add_argument(
+        "--scenes", type=int, default=10, help="default 10: 8 to train, 2 to validate"
+    )
+    parser.add_argument("--frames", type=int, default=40, help="key frames a scene (default 40)")
+    parser.add_argument("--image-size", default="800x450", help="WxH in pixels (default 800x450)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--workers", type=int, default=len(os.sched_getaffinity(0)), help="default: all cores"
+    )
+    parser.add_argument(
+        "--version", default="v1.0-mini", help="v1.0-mini (default) or v1.0-trainval"
+    )
+    parser.add_argument(
+        "--contact-sheet", type=Path, metavar="FILE", help="also write a picture of a few frames"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    size = image_size(arguments.image_size)
+    if arguments.workers < 1:
+        raise UserError(f"--workers is {arguments.workers}: use 1 or more")
+    from projects.tracking_plugin.demo_data import generate_dataset
+
+    written = generate_dataset(
+        arguments.out,
+        arguments.scenes,
+        arguments.frames,
+        size,
+        arguments.seed,
+        arguments.workers,
+        arguments.version,
+        progress=True,
+    )
+    done = "written" if written else "already complete, nothing to do"
+    print(f"{arguments.out} ({arguments.version}): {done}")
+    if arguments.contact_sheet:
+        from projects.tracking_plugin.demo_data.contact_sheet import write_contact_sheet
+
+        write_contact_sheet(arguments.out, arguments.version, arguments.contact_sheet)
+        print(f"{arguments.contact_sheet}: contact sheet")
+
+
+if __name__ == "__main__":
+    run_cli(main)
