@@ -18,14 +18,13 @@ GPUS ?=## GPUs; 0 is the CPU; default 8 for training, 1 for the rest
 NNODES ?= 1## machines that train together
 NODE_RANK ?= 0## this machine's number, from 0
 MASTER_ADDR ?=## address of machine 0, when NNODES is more than 1
-MASTER_PORT ?= 29500## its port
 
 ##@ Variables: what it works on
 RES ?= 800x320## image size: 800x320 or 1600x640
 HEAD ?= petr## detection head: petr or detr3d
 CONFIG ?=## configuration file; default from HEAD and RES, or from the checkpoint
 WORK_DIR ?=## folder for results; default work_dirs/HEAD_STEP_RES, or one named after the checkpoint
-LOAD_FROM ?=## weights to start from; default for step two: the newest of step one
+LOAD_FROM ?=## weights to start from; default: for step two the newest of step one; none: random ones
 RESUME ?= auto## auto (continue in WORK_DIR), no, or a checkpoint
 CKPT ?=## checkpoint: absolute, relative, or below checkpoints/
 RESULT ?=## results file of an evaluation
@@ -50,7 +49,10 @@ EXTRA_CA ?=## file of certificate authorities, used while building, in no layer
 NETRC ?=## file of credentials for the mirrors, used while building, in no layer
 
 KNOWN := $(shell sed -n 's/^\([A-Z_]*\) ?=.*/\1/p' Makefile)
-export $(KNOWN)
+# What the scripts read; an empty variable is left out, so that nothing mistakes it for a value.
+PASSED := RUNTIME IMAGE VARIANT PYTHON DEVICE NNODES NODE_RANK MASTER_ADDR PORT TORCH_CUDA_ARCH_LIST MAX_JOBS \
+  BASE_IMAGE DEBIAN_MIRROR PIP_INDEX_URL EXTRA_CA NETRC
+export $(foreach v,$(PASSED),$(if $($(v)),$(v))) $(shell sed -n 's/^\([A-Z_]*\)=.*/\1/p' .env 2>/dev/null)
 
 RUN := scripts/run.sh
 CONFIGS := projects/configs/tracking
@@ -120,14 +122,12 @@ train-f1 train-f3: GPUS := $(or $(GPUS),8)
 train-f1 train-f3: CONFIG_FILE = $(if $(CONFIG),$(call path-of,CONFIG,$(HINT_CONFIG)),$(CONFIGS)/$(HEAD)/$(STEP)_q500_$(RES).py)
 train-f1 train-f3: RESULTS = $(or $(WORK_DIR),work_dirs/$(HEAD)_$(STEP)_$(RES))
 train-f1 train-f3: RESUME_OPTION = $(if $(filter auto,$(RESUME)),--auto-resume,$(if $(filter no,$(RESUME)),,--resume-from '$(call path-of,RESUME,auto - no - or a checkpoint)'))
-# Words of the form key=value are the configuration's; options come first.
-train-f1 train-f3: OVERRIDES = $(if $(LOAD_FROM),load_from='$(call path-of,LOAD_FROM,$(HINT_CKPT))') $(if $(filter -%,$(firstword $(ARGS))),,$(ARGS))
-train-f1 train-f3: OPTIONS = $(if $(filter -%,$(firstword $(ARGS))),$(ARGS))
+train-f1 train-f3: LOAD_OPTION = $(if $(LOAD_FROM),--load-from '$(if $(filter none,$(LOAD_FROM)),none,$(call path-of,LOAD_FROM,$(HINT_CKPT)))')
 train-f1: ## step one: the single-frame detector
 train-f3: ## step two: the tracker on three-frame clips
 train-f1 train-f3:
 	$(RUN) $(call write,$(RESULTS)) train bash tools/dist_train.sh $(CONFIG_FILE) $(GPUS) --work-dir '$(RESULTS)' \
-	  $(RESUME_OPTION) $(OPTIONS) $(if $(strip $(OVERRIDES)),--cfg-options $(strip $(OVERRIDES)))
+	  $(RESUME_OPTION) $(LOAD_OPTION) $(ARGS)
 	$(check)
 
 ##@ Targets: evaluation

@@ -32,11 +32,13 @@ while :; do
 done
 service=$1
 shift
+[ "$service" = jupyter ] || unset PORT # the training tools know another variable of that name
 
 runtime=$(pick_runtime)
 if [ "$runtime" = native ]; then
   echo "runtime: native ($root/.venv)" >&2
   "$root/scripts/setup_native.sh"
+  unset PYTHON # what made .venv is not what runs in it
   export PATH="$root/.venv/bin:$PATH" VIRTUAL_ENV="$root/.venv" PYTHONPATH="$root/code"
   cd "$root/code"
   exec "$@"

@@ -22,7 +22,7 @@ find_python() {
   die "no Python 3.11 or 3.12 with its venv module found: install one (Debian: apt install python3 python3-venv) or give PYTHON=/path/to/python3.11"
 }
 
-lock_hash=$(cat docker/requirements.lock docker/installer.lock scripts/install_lock.sh | sha256sum | cut -d' ' -f1)
+lock_hash=$(cat docker/requirements.lock docker/installer.lock | sha256sum | cut -d' ' -f1)
 wanted=${PYTHON:+$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true)}
 
 up_to_date() { # the lock's environment, with the Python asked for
