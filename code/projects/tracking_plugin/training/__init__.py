@@ -1,0 +1,1 @@
+"""Training: settings, optimiser, schedule, exact resume, logs and the one loop (loop.py)."""

@@ -1,0 +1,302 @@
+"""Reads mm-style configuration sections into checked, typed settings (settings.py).
+
+Every key of a section is either read here, listed as meaningless here (``_ACCEPTED``), or named in
+an error. Top-level names that nobody knows are helper variables of the config file (mm files are
+full of them): those that look like a misspelled setting are errors, the others are listed in the
+log (:attr:`TrainSettings.unread`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from projects.tracking_plugin.errors import UserError
+from projects.tracking_plugin.training.settings import (
+    CheckpointSettings,
+    EvaluationSettings,
+    NanGuardSettings,
+    OptimizerSettings,
+    ParamRule,
+    ScheduleSettings,
+    TrainSettings,
+)
+
+PRECISIONS = ("fp32", "fp16", "bf16")
+
+# Settings of mm runners that mean nothing here, and why.
+_ACCEPTED: dict[str, dict[str, str]] = {
+    "": {
+        "dist_params": "the backend follows the device: nccl or gloo",
+        "mp_start_method": "workers are forked by torch's DataLoader",
+        "opencv_num_threads": "the loader sets one thread per worker",
+        "log_level": "the log has one level",
+        "gpu_ids": "torchrun assigns the GPUs",
+        "auto_scale_lr": "lr is taken as written",
+        "momentum_config": "momentum is constant",
+        "device": "chosen by --device",
+        "auto_resume": "chosen by --auto-resume",
+        "custom_imports": "done when the config is loaded",
+        "plugin": "our modules register themselves",
+        "plugin_dir": "our modules register themselves",
+    },
+    "evaluation": dict.fromkeys(
+        ["pipeline", "metric", "jsonfile_prefix", "by_epoch", "gpu_collect", "tmpdir", "rule"],
+        "evaluation is streaming tracking of the val split",
+    ),
+    "checkpoint_config": dict.fromkeys(
+        ["type", "save_optimizer", "out_dir", "save_last", "sync_buffer", "create_symlink"],
+        "checkpoints always hold the whole state, the last one included",
+    ),
+    "lr_config": {},
+    "log_config": {},
+    "runner": {},
+    "data": dict.fromkeys(
+        ["train", "val", "test", "train_dataloader", "val_dataloader", "test_dataloader"],
+        "read by the data loader",
+    )
+    | dict.fromkeys(
+        ["shuffler_sampler", "nonshuffler_sampler", "persistent_workers", "prefetch_factor"],
+        "one resumable sampler",
+    ),
+}
+# Sections read by others, so that a misspelling of them is noticed too.
+_READ_ELSEWHERE = {"model", "data", "class_names"}
+_TOP_LEVEL = {
+    "optimizer", "optimizer_config", "lr_config", "runner", "total_epochs", "checkpoint_config",
+    "evaluation", "log_config", "workflow", "custom_hooks", "fp16", "precision", "nan_guard",
+    "seed", "deterministic", "cudnn_benchmark", "load_from", "resume_from",
+    "find_unused_parameters",
+    "static_graph", "channels_last", "compile", "work_dir",
+}  # fmt: skip
+
+
+def read_settings(cfg: Mapping[str, Any]) -> TrainSettings:
+    """Read the training settings of an (expanded) mm-style configuration.
+
+    Raises:
+        UserError: an unknown setting, by name, or a value that cannot be honoured.
+    """
+    known = _TOP_LEVEL | set(_ACCEPTED[""]) | _READ_ELSEWHERE
+    unread = []
+    for name in cfg:
+        if name in known:
+            continue
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.86)
+        if close:
+            raise UserError(f"unknown setting '{name}' in the config: did you mean '{close[0]}'?")
+        unread.append(name)
+    if not cfg.get("optimizer"):
+        raise UserError("the config has no 'optimizer': it is not a training configuration")
+    data = _section(cfg, "data", {"samples_per_gpu", "workers_per_gpu"})
+    _check_workflow(cfg.get("workflow"))
+    _check_hooks(cfg.get("custom_hooks"))
+    return TrainSettings(
+        optimizer=_optimizer(cfg["optimizer"]),
+        **_runner(cfg),
+        schedule=_schedule(cfg.get("lr_config")),
+        **_optimizer_config(cfg),
+        checkpoint=_dataclass_section(cfg, "checkpoint_config", CheckpointSettings),
+        evaluation=_dataclass_section(cfg, "evaluation", EvaluationSettings),
+        nan_guard=_nan_guard(cfg),
+        **_log_config(cfg),
+        **_plain(
+            cfg,
+            "seed", "deterministic", "cudnn_benchmark", "load_from", "resume_from",
+            "find_unused_parameters", "static_graph", "channels_last",
+        ),
+        compile=_names(cfg.get("compile")),
+        samples_per_gpu=int(data.get("samples_per_gpu", 1)),
+        workers_per_gpu=int(data.get("workers_per_gpu", 2)),
+        unread=tuple(unread),
+    )  # fmt: skip
+
+
+def _unknown(where: str, key: str, known: Sequence[str]) -> UserError:
+    close = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(sorted(known))}"
+    return UserError(f"unknown setting '{where}.{key}' in the config: {hint}")
+
+
+def _section(cfg: Mapping[str, Any], name: str, read: set[str]) -> dict[str, Any]:
+    """The keys of section ``name`` that are read here; any other must be listed as accepted."""
+    section = cfg.get(name) or {}
+    if not isinstance(section, Mapping):
+        raise UserError(f"setting '{name}' in the config: expected a dict, got {section!r}")
+    accepted = _ACCEPTED.get(name, {})
+    for key in section:
+        if key not in read and key not in accepted:
+            raise _unknown(name, key, [*read, *accepted])
+    return {key: value for key, value in section.items() if key in read}
+
+
+def _dataclass_section(cfg: Mapping[str, Any], name: str, kind: type) -> Any:
+    return kind(**_section(cfg, name, set(kind.__dataclass_fields__)))
+
+
+def _plain(cfg: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: cfg[name] for name in names if cfg.get(name) is not None}
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not value:
+        return ()
+    if value is True:
+        return ("img_backbone", "pts_bbox_head")
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _optimizer(section: Mapping[str, Any]) -> OptimizerSettings:
+    import inspect
+
+    import torch
+
+    section = dict(section)
+    kind = section.pop("type", None)
+    torch_class = getattr(torch.optim, str(kind), None)
+    if not inspect.isclass(torch_class):
+        raise UserError(f"setting 'optimizer.type' in the config: torch.optim has no '{kind}'")
+    rules = _paramwise(section.pop("paramwise_cfg", None) or {})
+    known = [name for name in inspect.signature(torch_class).parameters if name != "params"]
+    for key in section:
+        if key not in known:
+            raise _unknown("optimizer", key, [*known, "paramwise_cfg"])
+    if "lr" not in section:
+        raise UserError("setting 'optimizer.lr' is missing in the config")
+    lr, decay = float(section.pop("lr")), float(section.pop("weight_decay", 0.0))
+    return OptimizerSettings(str(kind), lr, decay, section, rules)
+
+
+def _paramwise(section: Mapping[str, Any]) -> dict[str, ParamRule]:
+    for key in section:
+        if key != "custom_keys":
+            raise _unknown("optimizer.paramwise_cfg", key, ["custom_keys"])
+    rules = {}
+    for name, rule in (section.get("custom_keys") or {}).items():
+        for key in rule:
+            if key not in ParamRule.__dataclass_fields__:
+                where = f"optimizer.paramwise_cfg.custom_keys.{name}"
+                raise _unknown(where, key, list(ParamRule.__dataclass_fields__))
+        rules[name] = ParamRule(**rule)
+    return rules
+
+
+def _schedule(section: Mapping[str, Any] | None) -> ScheduleSettings:
+    values = _section(
+        {"lr_config": section}, "lr_config", set(ScheduleSettings.__dataclass_fields__)
+    )
+    if not values:
+        return ScheduleSettings()
+    step = values.pop("step", ())
+    values["policy"] = {"cosineannealing": "CosineAnnealing"}.get(
+        str(values.get("policy")).lower(), str(values.get("policy")).lower()
+    )
+    if values["policy"] not in ("fixed", "step", "CosineAnnealing"):
+        raise UserError(
+            f"setting 'lr_config.policy' in the config: '{values['policy']}' is not supported, use "
+            "fixed, step or CosineAnnealing"
+        )
+    if values.get("warmup") not in (None, "linear", "constant", "exp"):
+        raise UserError(
+            f"setting 'lr_config.warmup' in the config: '{values['warmup']}' is not supported, "
+            "use linear, constant or exp"
+        )
+    return ScheduleSettings(**values, step=(step,) if isinstance(step, int) else tuple(step))
+
+
+def _runner(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    values = _section(cfg, "runner", {"type", "max_epochs", "max_iters"})
+    if values.get("type", "EpochBasedRunner") != "EpochBasedRunner":
+        raise UserError(
+            f"setting 'runner.type' in the config: '{values['type']}' is not supported, use "
+            "EpochBasedRunner (max_iters ends it early)"
+        )
+    epochs = values.get("max_epochs", cfg.get("total_epochs"))
+    if epochs is None:
+        raise UserError("the config sets neither 'runner.max_epochs' nor 'total_epochs'")
+    iters = values.get("max_iters")
+    return {"max_epochs": int(epochs), "max_iters": None if iters is None else int(iters)}
+
+
+def _optimizer_config(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    values = _section(cfg, "optimizer_config", {"type", "grad_clip", "loss_scale"})
+    kind = values.get("type", "OptimizerHook")
+    hooks = {"OptimizerHook": "fp32", "Fp16OptimizerHook": "fp16", "Bf16OptimizerHook": "bf16"}
+    if kind not in hooks:
+        raise UserError(
+            f"setting 'optimizer_config.type' in the config: '{kind}' is not supported, use one of "
+            f"{', '.join(hooks)}"
+        )
+    clip = values.get("grad_clip") or {}
+    for key in clip:
+        if key not in ("max_norm", "norm_type"):
+            raise _unknown("optimizer_config.grad_clip", key, ["max_norm", "norm_type"])
+    fp16 = cfg.get("fp16") or {}
+    for key in fp16:
+        if key != "loss_scale":
+            raise _unknown("fp16", key, ["loss_scale"])
+    precision = cfg.get("precision") or ("fp16" if fp16 else hooks[kind])
+    if precision not in PRECISIONS:
+        raise UserError(
+            f"setting 'precision' in the config: '{precision}' is not one of "
+            + ", ".join(PRECISIONS)
+        )
+    scale = fp16.get("loss_scale", values.get("loss_scale", 512.0))
+    if not isinstance(scale, (int, float, Mapping)) and scale != "dynamic":
+        raise UserError(
+            f"setting 'loss_scale' in the config: '{scale}' is neither a number nor 'dynamic'"
+        )
+    return {
+        "grad_clip": float(clip["max_norm"]) if clip else None,
+        "grad_norm_type": float(clip.get("norm_type", 2.0)),
+        "precision": precision,
+        "loss_scale": scale,
+    }
+
+
+def _nan_guard(cfg: Mapping[str, Any]) -> NanGuardSettings:
+    settings = _dataclass_section(cfg, "nan_guard", NanGuardSettings)
+    if settings.action not in ("stop", "skip"):
+        raise UserError(
+            f"setting 'nan_guard.action' in the config: '{settings.action}' is neither stop "
+            "nor skip"
+        )
+    return settings
+
+
+def _log_config(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    values = _section(cfg, "log_config", {"interval", "hooks"})
+    hooks = values.get("hooks")
+    if hooks is None:
+        hooks = [{"type": "TextLoggerHook"}, {"type": "TensorboardLoggerHook"}]
+    for hook in hooks:
+        if hook.get("type") not in ("TextLoggerHook", "TensorboardLoggerHook"):
+            raise UserError(
+                f"setting 'log_config.hooks' in the config: '{hook.get('type')}' is not supported, "
+                "use TextLoggerHook or TensorboardLoggerHook"
+            )
+        for key in hook:
+            if key not in ("type", "by_epoch"):
+                raise _unknown(f"log_config.hooks.{hook['type']}", key, ["type", "by_epoch"])
+    return {
+        "log_interval": int(values.get("interval", 50)),
+        "tensorboard": any(hook["type"] == "TensorboardLoggerHook" for hook in hooks),
+    }
+
+
+def _check_workflow(workflow: Any) -> None:
+    if workflow and [tuple(phase) for phase in workflow] != [("train", 1)]:
+        raise UserError(
+            f"setting 'workflow' in the config: {workflow} is not supported, use [('train', 1)] "
+            "and 'evaluation' for validation"
+        )
+
+
+def _check_hooks(hooks: Any) -> None:
+    for hook in hooks or []:
+        if hook.get("type") != "NumClassCheckHook":
+            raise UserError(
+                f"setting 'custom_hooks' in the config: '{hook.get('type')}' is not supported; "
+                "remove it or add its work to projects/tracking_plugin/training/loop.py"
+            )

@@ -1,0 +1,52 @@
+"""This process: its random generators, its signals, its loader workers."""
+
+from __future__ import annotations
+
+import random
+import signal
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def seed_everything(seed: int, deterministic: bool = False, benchmark: bool = False) -> None:
+    """Seed every generator of this process and set cuDNN's switches."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    torch.backends.cudnn.benchmark = benchmark and not deterministic
+    torch.backends.cudnn.deterministic = deterministic
+
+
+def hash_seed(*numbers: int) -> int:
+    """One seed from several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def quiet_worker(_worker: int) -> None:
+    """Loader workers use one thread each: parallelism comes from their number."""
+    torch.set_num_threads(1)
+    import cv2
+
+    cv2.setNumThreads(0)
+
+
+class StopSignals:
+    """While entered, SIGTERM and SIGUSR1 (pre-emption) set ``requested`` instead of killing."""
+
+    SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def __enter__(self) -> StopSignals:
+        def request(_number: int, _frame: Any) -> None:
+            self.requested = True
+
+        self._previous = {number: signal.signal(number, request) for number in self.SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,76 @@
+"""What is needed to repeat a run, stored in every checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[4]
+
+
+def run_record(
+    config_file: Path, seed: int, device: torch.device, world_size: int
+) -> dict[str, Any]:
+    """Config file, lock hash, git commit, seed, device, command, versions: plain strings, numbers.
+
+    What cannot be found out (no git, no lock beside the code) is the string 'unknown'.
+    """
+    return {
+        "config_file": short_path(config_file),
+        "command": " ".join(sys.argv),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_modified": bool(
+            _git("status", "--porcelain", "--untracked-files=no") not in ("", "unknown")
+        ),
+        "lock_sha256": _sha256(REPOSITORY / "docker" / "requirements.lock"),
+        "seed": seed,
+        "device": device_name(device),
+        "processes": world_size,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+    }
+
+
+def short_path(path: Path) -> str:
+    """Path below ``code/`` where it is one, so that records compare between machines."""
+    path = path.resolve()
+    code = REPOSITORY / "code"
+    return str(path.relative_to(code) if path.is_relative_to(code) else path)
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's name, or the processor's with the number of threads used."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU {_processor()}, {torch.get_num_threads()} threads"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _git(*args: str) -> str:
+    try:
+        run = subprocess.run(
+            ["git", *args], cwd=REPOSITORY, capture_output=True, text=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return run.stdout.strip()
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "unknown"

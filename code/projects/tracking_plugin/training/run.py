@@ -1,0 +1,156 @@
+"""From a configuration file to a running training: what tools/train.py does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from projects.tracking_plugin.errors import UserError
+from projects.tracking_plugin.training import distributed
+from projects.tracking_plugin.training.distributed import World
+from projects.tracking_plugin.training.logs import TrainLog
+from projects.tracking_plugin.training.mm_config import read_settings
+from projects.tracking_plugin.training.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for.
+
+    Attributes:
+        overrides: ``a.b=c`` changes of the configuration.
+        work_dir: where results go; None: ``work_dirs/<name of the configuration>``.
+        device: auto, cpu or cuda.
+        resume_from: continue this checkpoint.  auto_resume: continue the newest of the work dir.
+        load_from: weights to start from (LOAD_FROM); 'none': random ones.
+        seed, deterministic: replace the configuration's when given.
+        validate: evaluate as the configuration says.
+        dry_run: check everything, print the plan, train nothing.
+    """
+
+    config_file: Path
+    overrides: tuple[str, ...] = ()
+    work_dir: Path | None = None
+    device: str = "auto"
+    resume_from: Path | None = None
+    auto_resume: bool = False
+    load_from: str | None = None
+    seed: int | None = None
+    deterministic: bool = False
+    validate: bool = True
+    dry_run: bool = False
+
+
+def run_training(request: Request) -> int:
+    """Train as requested. Returns the exit status: 0, also when a signal ended the run early.
+
+    Raises:
+        UserError: anything the user can put right.
+    """
+    from projects.tracking_plugin.config import load_config
+
+    cfg = load_config(request.config_file, list(request.overrides))
+    settings = _with_request(read_settings(cfg), request)
+    world = distributed.start(request.device)
+    work_dir = request.work_dir or Path(cfg.get("work_dir") or _default_work_dir(request))
+    _make_folder(work_dir)
+    log = TrainLog(None if request.dry_run else work_dir, world.is_main, settings.tensorboard)
+    try:
+        return _train(request, cfg, settings, world, work_dir, log)
+    finally:
+        log.close()
+        distributed.stop()
+
+
+def _train(
+    request: Request, cfg: Any, settings: TrainSettings, world: World, work_dir: Path, log: TrainLog
+) -> int:
+    from projects.tracking_plugin.training.checkpoint import find_latest
+    from projects.tracking_plugin.training.initial_weights import find_initial_weights
+    from projects.tracking_plugin.training.loop import Trainer
+
+    if settings.unread:
+        log.line(f"names in the config that training does not read: {', '.join(settings.unread)}")
+    resume_from = request.resume_from or (settings.resume_from and Path(settings.resume_from))
+    if resume_from is None and request.auto_resume:
+        resume_from = distributed.broadcast_object(find_latest(work_dir, log.line))
+    start_from = None
+    if resume_from is None:
+        explicit = request.load_from or _override(request.overrides, "load_from")
+        start_from = distributed.broadcast_object(
+            find_initial_weights(
+                request.config_file, work_dir, explicit, settings.load_from, log.line
+            )
+        )
+    trainer = Trainer(_build_job(request, cfg, settings, world, work_dir), world, log)
+    if resume_from is not None:
+        trainer.resume(Path(resume_from))
+    elif start_from is not None:
+        trainer.load(start_from)
+    log.line(
+        f"{request.config_file}: {len(trainer.job.dataset)} samples, {trainer.iters_per_epoch} "
+        f"iterations an epoch, {trainer.total_iters - trainer.iteration} to go, {world.size} "
+        f"process(es) on {world.device.type}, {trainer.settings.precision}, results in {work_dir}"
+    )
+    if request.dry_run:
+        return 0
+    log.header({**trainer.job.meta["record"], "config": trainer.job.meta["config"]})
+    finished = trainer.run()
+    log.line(
+        "training finished"
+        if finished
+        else f"stopped by a signal, state saved: --auto-resume continues at {trainer.iteration}"
+    )
+    return 0
+
+
+def _build_job(
+    request: Request, cfg: Any, settings: TrainSettings, world: World, work_dir: Path
+) -> Any:
+    from projects.tracking_plugin.datasets.loader import build_dataset, collate
+    from projects.tracking_plugin.registry import build_model
+    from projects.tracking_plugin.structures import CLASSES
+    from projects.tracking_plugin.training.loop import Job
+    from projects.tracking_plugin.training.process import seed_everything
+    from projects.tracking_plugin.training.record import run_record
+
+    dataset = build_dataset(cfg, "train")
+    if len(dataset) == 0:
+        raise UserError(f"no training samples in {cfg.data.train.get('ann_file')}")
+    seed_everything(settings.seed)
+    model = build_model(cfg.model)
+    meta = {
+        "config": cfg.text
+        if isinstance(getattr(cfg, "text", None), str)
+        else json.dumps(dict(cfg)),
+        "CLASSES": list(cfg.get("class_names") or CLASSES),
+        "seed": settings.seed,
+        "record": run_record(request.config_file, settings.seed, world.device, world.size),
+    }
+    return Job(model, dataset, collate, settings, work_dir, meta, None)
+
+
+def _with_request(settings: TrainSettings, request: Request) -> TrainSettings:
+    if request.seed is not None:
+        settings = replace(settings, seed=request.seed)
+    if request.deterministic:
+        settings = replace(settings, deterministic=True)
+    return settings
+
+
+def _override(overrides: tuple[str, ...], name: str) -> str | None:
+    values = [o.split("=", 1)[1] for o in overrides if o.startswith(f"{name}=")]
+    return values[-1] if values else None
+
+
+def _default_work_dir(request: Request) -> str:
+    return f"work_dirs/{request.config_file.stem}"
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the work dir '{folder}': {error.strerror}") from error

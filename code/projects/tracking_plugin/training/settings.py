@@ -1,0 +1,100 @@
+"""Training settings as typed values; mm_config.py reads them from configuration files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ParamRule:
+    """Multipliers for parameters whose name contains the rule's key."""
+
+    lr_mult: float = 1.0
+    decay_mult: float = 1.0
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """``optimizer``: a class of torch.optim and its arguments; rules by parameter name."""
+
+    type: str
+    lr: float
+    weight_decay: float = 0.0
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    rules: Mapping[str, ParamRule] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ScheduleSettings:
+    """``lr_config``, with mmcv's meaning of every key (training/schedule.py)."""
+
+    policy: str = "fixed"
+    by_epoch: bool = True
+    warmup: str | None = None
+    warmup_iters: int = 0
+    warmup_ratio: float = 0.1
+    warmup_by_epoch: bool = False
+    min_lr: float | None = None
+    min_lr_ratio: float | None = None
+    step: tuple[int, ...] = ()
+    gamma: float = 0.1
+
+
+@dataclass(frozen=True)
+class CheckpointSettings:
+    """``checkpoint_config``. ``snapshot_minutes``: how much work a kill may cost; 0: never."""
+
+    interval: int = 1
+    by_epoch: bool = True
+    max_keep_ckpts: int = -1
+    snapshot_minutes: float = 15.0
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """``evaluation``: every ``interval`` epochs from ``start`` on; 0: never."""
+
+    interval: int = 0
+    start: int = 0
+    save_best: str | None = "amota"
+
+
+@dataclass(frozen=True)
+class NanGuardSettings:
+    """``nan_guard``: what a non-finite loss does; ``max_skips`` in a row end the training."""
+
+    action: str = "stop"
+    max_skips: int = 10
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything the loop reads from a configuration file."""
+
+    optimizer: OptimizerSettings
+    max_epochs: int
+    max_iters: int | None = None
+    schedule: ScheduleSettings = ScheduleSettings()
+    grad_clip: float | None = None
+    grad_norm_type: float = 2.0
+    precision: str = "fp32"
+    loss_scale: float | str | Mapping[str, float] = 512.0
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    nan_guard: NanGuardSettings = NanGuardSettings()
+    log_interval: int = 50
+    tensorboard: bool = True
+    seed: int = 0
+    deterministic: bool = False
+    cudnn_benchmark: bool = False
+    samples_per_gpu: int = 1
+    workers_per_gpu: int = 2
+    load_from: str | None = None
+    resume_from: str | None = None
+    find_unused_parameters: bool = False
+    static_graph: bool = False
+    channels_last: bool = True
+    compile: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()

@@ -1,0 +1,207 @@
+"""The loop's parts around a step: processes, non-finite losses, logs, where weights come from."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+from training_toy import WORLD, ToyDataset, ToyModel, logged, make_trainer
+
+from projects.tracking_plugin.errors import UserError
+from projects.tracking_plugin.training import distributed
+from projects.tracking_plugin.training.distributed import World, choose_device
+from projects.tracking_plugin.training.initial_weights import (
+    find_initial_weights,
+    previous_configuration,
+)
+from projects.tracking_plugin.training.process import seed_everything
+
+
+def gradients_of_one_step(work_dir: Path, world: World, samples: int) -> dict[str, torch.Tensor]:
+    """Gradients (unclipped) of the first step, the model without randomness."""
+    trainer = make_trainer(
+        work_dir,
+        model=_plain_model(),
+        dataset=ToyDataset(8),
+        world=world,
+        data={"samples_per_gpu": samples, "workers_per_gpu": 0},
+        optimizer_config={},
+        runner={"max_epochs": 1, "max_iters": 1},
+        checkpoint_config={"interval": 10},
+    )
+    taken: dict[str, torch.Tensor] = {}
+
+    def take(optimizer):
+        taken.update({n: p.grad.clone() for n, p in trainer.model.named_parameters()})
+
+    trainer.scaler.step = take  # type: ignore[method-assign]
+    trainer.run()
+    return taken
+
+
+def _plain_model() -> ToyModel:
+    seed_everything(5)
+    return ToyModel(dropout=0.0, batch_norm=False)
+
+
+def _gloo_process(rank: int, port: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    os.environ.update(
+        WORLD_SIZE="2", RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE="2",
+        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
+    )  # fmt: skip
+    world = distributed.start("cpu")
+    assert world == World(rank, rank, 2, torch.device("cpu"))
+    grads = gradients_of_one_step(folder, world, samples=2)
+    torch.save(grads, folder / f"grads_{rank}.pt")
+    distributed.stop()
+
+
+def test_two_gloo_processes_have_the_gradients_of_one_with_twice_the_batch(tmp_path):
+    torch.set_num_threads(1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    pids = []
+    for rank in range(2):
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                _gloo_process(rank, port, tmp_path)
+                code = 0
+            finally:
+                os._exit(code)
+        pids.append(pid)
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0, 0]
+    alone = gradients_of_one_step(tmp_path / "alone", WORLD, samples=4)
+    for rank in range(2):
+        grads = torch.load(tmp_path / f"grads_{rank}.pt", weights_only=True)
+        assert grads.keys() == alone.keys()
+        for name, value in alone.items():
+            torch.testing.assert_close(grads[name], value, rtol=1e-5, atol=1e-6)
+
+
+class PoisonedModel(ToyModel):
+    """Gives a NaN in a named term on chosen steps."""
+
+    def __init__(self, steps: set[int]) -> None:
+        super().__init__()
+        self.steps, self.calls = steps, 0
+
+    def forward(self, batch):
+        losses = super().forward(batch)
+        losses["f0.loss_bbox"] = losses.pop("loss_bbox") * (
+            float("nan") if self.calls in self.steps else 1.0
+        )
+        self.calls += 1
+        return losses
+
+
+def test_non_finite_loss_stops_names_the_term_and_saves_a_repro(tmp_path):
+    trainer = make_trainer(tmp_path, model=PoisonedModel({2}))
+    with pytest.raises(UserError) as caught:
+        trainer.run()
+    message = str(caught.value)
+    assert "at iteration 2: 'f0.loss_bbox' in frame 0 of the clip, sample token-" in message
+    repro = torch.load(tmp_path / "nonfinite_iter_2_rank_0.pth", weights_only=True)
+    assert repro["batch"]["sample_tokens"][0][0] in message
+    assert repro["batch"]["img"].isfinite().all() and repro["losses"]["f0.loss_bbox"].isnan()
+    assert all(value.isfinite().all() for value in repro["state_dict"].values())
+    assert {"rng", "meta"} <= repro.keys()
+
+
+def test_non_finite_loss_can_be_skipped(tmp_path, capsys):
+    trainer = make_trainer(tmp_path, model=PoisonedModel({2}), nan_guard={"action": "skip"})
+    assert trainer.run() is True
+    assert all(p.isfinite().all() for p in trainer.model.parameters())
+    assert "step skipped" in capsys.readouterr().out
+    every = make_trainer(
+        tmp_path / "b", PoisonedModel(set(range(9))), nan_guard={"action": "skip", "max_skips": 2}
+    )
+    with pytest.raises(UserError, match="3 steps in a row"):
+        every.run()
+
+
+def test_log_json_has_what_mmcv_tools_read(tmp_path):
+    make_trainer(tmp_path, log_config={"interval": 2}).run()
+    (path,) = tmp_path.glob("*.log.json")
+    lines = [json.loads(text) for text in path.read_text().splitlines()]
+    assert [(line["epoch"], line["iter"]) for line in lines] == [(1, 2), (1, 4), (2, 2), (2, 4)]
+    expected = {"mode", "epoch", "iter", "lr", "memory", "time", "data_time", "loss", "grad_norm"}
+    assert expected | {"loss_cls", "loss_bbox"} == lines[0].keys()
+    assert lines[0]["loss"] == pytest.approx(lines[0]["loss_cls"] + lines[0]["loss_bbox"], rel=1e-5)
+    assert list((tmp_path / "tf_logs").iterdir())
+
+
+def test_bf16_trains(tmp_path):
+    make_trainer(tmp_path, precision="bf16").run()
+    losses = [line[2] for line in logged(tmp_path)]
+    assert len(losses) == 8 and losses[-1] < losses[0]
+
+
+def test_fp16_on_the_cpu_falls_back_and_says_so(tmp_path, capsys):
+    trainer = make_trainer(tmp_path, fp16={"loss_scale": 512.0})
+    assert trainer.settings.precision == "fp32"
+    assert "fp16 needs a GPU" in capsys.readouterr().out
+
+
+def test_more_gpus_than_there_are(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert choose_device("auto").type == "cpu"
+    with pytest.raises(UserError, match=r"8 GPU\(s\) asked for, this machine has 0: use GPUS=0"):
+        choose_device("cuda", 0, 8)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("auto", 1, 2) == torch.device("cuda", 1)
+    with pytest.raises(UserError, match="3 GPU"):
+        choose_device("auto", 0, 3)
+
+
+def test_previous_step_of_a_configuration():
+    assert previous_configuration("x/petr/f3_q5_800x320.py") == "petr/f1_q500_800x320"
+    assert previous_configuration("x/petr/f5_q500_800x320.py") == "petr/f3_q500_800x320"
+    assert previous_configuration("x/demo/f3_demo.py") == "demo/f1_demo"
+    assert previous_configuration("x/petr/f1_q5_800x320.py") is None
+
+
+def test_step_two_finds_step_one(tmp_path, monkeypatch):
+    lines: list[str] = []
+
+    def find(explicit=None, configured=None, config="toy/f3_toy.py"):
+        return find_initial_weights(
+            Path(config), tmp_path / "f3_toy", explicit, configured, lines.append
+        )
+
+    published = tmp_path / "published.pth"
+    with pytest.raises(UserError, match=r"step two needs a trained step one.*make train-f1"):
+        find(configured="ckpts/missing.pth")
+    published.write_bytes(b"weights")
+    assert find(configured=str(published)) == published
+
+    make_trainer(tmp_path / "f1_toy").run()
+    assert find(configured=str(published)) == tmp_path / "f1_toy" / "epoch_2.pth"
+    assert find(explicit=str(published)) == published
+    assert find(explicit="none") is None
+    with pytest.raises(UserError, match="no checkpoint"):
+        find(explicit="nowhere.pth")
+    with pytest.raises(UserError, match="no checkpoint of other/f1_toy"):
+        find(config="other/f3_toy.py")  # another family's step one does not count
+    assert find(configured="ckpts/missing.pth", config="toy/f1_toy.py") is None
+    assert "random" in lines[-1]
+
+
+def test_what_was_loaded_takes_three_lines(tmp_path, capsys):
+    make_trainer(tmp_path / "f1_toy").run()
+    model = ToyModel()
+    model.head[1] = torch.nn.Linear(4, 3, bias=False)
+    model.reasoner = torch.nn.Linear(2, 2)
+    trainer = make_trainer(tmp_path / "f3", model=model)
+    capsys.readouterr()
+    trainer.load(tmp_path / "f1_toy" / "epoch_2.pth")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert "loaded 8" in lines[0] and "skipped 1" in lines[1] and "newly initialised 2" in lines[2]
