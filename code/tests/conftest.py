@@ -1,0 +1,84 @@
+"""What the tests share: golden files, a small generated data set, skips that say why."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+# Before torch is imported anywhere: tests share few cores with the processes they start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import pytest
+
+import projects.tracking_plugin  # noqa: F401 (the compatibility module comes first)
+
+CODE = Path(__file__).resolve().parents[1]
+GOLDEN_PLACES = (CODE / "tests" / "golden", CODE.parents[1] / "shared" / "golden")
+
+
+def _engine_answers() -> bool:
+    if shutil.which("docker") is None:
+        return False
+    try:
+        return subprocess.run(["docker", "info"], capture_output=True, timeout=20).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what this machine cannot run, with the reason."""
+    gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if gpu:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in gpu:
+                item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
+    docker = [item for item in items if item.get_closest_marker("docker")]
+    if docker:
+        if "docker" not in config.getoption("-m"):
+            reason = "container tests take an image: make test-images"
+        elif not _engine_answers():
+            reason = "no Docker engine answers here"
+        else:
+            return
+        for item in docker:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def golden_dir() -> Path:
+    """The folder of golden files: PFTRACK_GOLDEN, else tests/golden, else ../shared/golden."""
+    named = os.environ.get("PFTRACK_GOLDEN")
+    places = (Path(named),) if named else GOLDEN_PLACES
+    for place in places:
+        if (place / "README.md").is_file():
+            return place
+    pytest.skip(f"no golden files in {' or '.join(map(str, places))}: set PFTRACK_GOLDEN")
+
+
+@pytest.fixture(scope="session")
+def demo_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Root of a generated v1.0-mini: two scenes of six key frames, images of 400x225. Read only."""
+    from projects.tracking_plugin.demo_data import generate_dataset
+
+    root = tmp_path_factory.mktemp("demo") / "nuscenes"
+    generate_dataset(root, scenes=2, frames=6, image_size=(400, 225), seed=0, workers=1)
+    return root
+
+
+@pytest.fixture(scope="session")
+def demo_infos(demo_data: Path) -> dict[str, Path]:
+    """Info files of ``demo_data``, by split: ``train`` and ``val`` (one scene each). Read only."""
+    out = demo_data.parent
+    command = [sys.executable, "tools/create_data.py", "nuscenes-tracking"]
+    command += [f"--root-path={demo_data}", f"--out-dir={out}", "--version=v1.0-mini"]
+    command += ["--extra-tag=tracking_forecasting", "--forecasting"]
+    subprocess.run(command, cwd=CODE, check=True)
+    return {
+        split: out / f"tracking_forecasting-mini_infos_{split}.pkl" for split in ("train", "val")
+    }
