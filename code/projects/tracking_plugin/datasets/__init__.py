@@ -1,0 +1,1 @@
+"""Info files -> frames -> clips -> batches."""
