@@ -1,0 +1,1 @@
+"""From a results file to numbers: tracking metrics, forecasting metrics, the official devkit."""

@@ -1,0 +1,80 @@
+"""Evaluate a tracking results file: nuScenes tracking metrics and forecasting metrics."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import projects.tracking_plugin  # noqa: F401, compatibility first
+from projects.tracking_plugin.errors import run_cli
+
+
+def parse_args():
+    import argparse
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("result", help="results file in the nuScenes tracking format")
+    parser.add_argument("--dataroot", default="data/nuscenes", help="nuScenes' folder")
+    parser.add_argument("--version", default="v1.0-trainval")
+    parser.add_argument("--split", default="val")
+    parser.add_argument(
+        "--engine",
+        choices=["fast", "devkit", "both"],
+        default="fast",
+        help="fast: this project's; devkit: the official one; both: compare them",
+    )
+    parser.add_argument("--config", help="metric configuration in the devkit's format")
+    parser.add_argument("--out", help="folder for the metrics; default: metrics/ beside RESULT")
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
+    from tqdm import tqdm
+
+    from projects.tracking_plugin.datasets.splits import SPLITS
+    from projects.tracking_plugin.evaluation.config import load_tracking_config
+    from projects.tracking_plugin.evaluation.devkit import differences, evaluate_tracking_devkit
+    from projects.tracking_plugin.evaluation.forecasting_metrics import evaluate_forecasts
+    from projects.tracking_plugin.evaluation.ground_truth import load_ground_truth
+    from projects.tracking_plugin.evaluation.run import (
+        evaluate_results,
+        write_json,
+        write_metrics,
+    )
+    from projects.tracking_plugin.evaluation.text import forecasting_table, tracking_table
+
+    config = load_tracking_config(args.config)
+    truth = load_ground_truth(args.dataroot, args.version, args.split, config.class_names)
+    out = Path(args.out) if args.out else Path(args.result).resolve().parent / "metrics"
+    # The fast engine always runs: it checks the file, and it takes a fraction of the devkit's time.
+    count = len(config.class_names)
+    with tqdm(total=count, desc="tracking metrics", unit="class", delay=2, leave=False) as bar:
+        evaluation = evaluate_results(args.result, truth, config, lambda _name: bar.update())
+    summary = write_metrics(evaluation, out)
+    forecasting = evaluate_forecasts(evaluation)
+    write_json(out / "forecasting.json", forecasting)
+
+    worst = 0.0
+    if args.engine != "fast":
+        official_split = SPLITS.get(args.version, {}).get(args.split, args.split)
+        print("running the devkit; val takes about an hour ...", file=sys.stderr)
+        official, details = evaluate_tracking_devkit(
+            args.result, args.dataroot, args.version, official_split, out / "devkit", config
+        )
+        found = [*differences(summary, official)]
+        found += differences(evaluation.tracking.details(), details)
+        worst, where = max(found)
+        if args.engine == "devkit":
+            summary = official
+    print(tracking_table(summary))
+    print()
+    print(forecasting_table(forecasting))
+    print(f"\nmetrics in {out}")
+    if args.engine == "both":
+        print(f"fast and devkit: {len(found)} numbers, largest difference {worst:.3g} at {where}")
+    return int(args.engine == "both" and worst > 1e-9)
+
+
+if __name__ == "__main__":
+    run_cli(main)
