@@ -52,39 +52,47 @@ def scan(
     solid = mesh.solid[keep]
     starts = np.flatnonzero(np.r_[True, np.diff(solid) != 0])
     for begin, end in zip(starts, np.r_[starts[1:], len(solid)], strict=True):
-        points = corners[begin:end].reshape(-1, 3)
-        columns = _columns(points)
-        if len(columns) == 0:
+        window = _window(corners[begin:end].reshape(-1, 3), elevation)
+        if window is None:
             continue
-        rays = direction[:, columns]
         offsets = np.einsum("fi,fi->f", normals[begin:end], corners[begin:end, 0])
-        entry, face = _enter(rays, normals[begin:end], offsets)
-        nearer = entry < distance[:, columns]
-        distance[:, columns] = np.where(nearer, entry, distance[:, columns])
-        intensity[:, columns] = np.where(
-            nearer, colours[begin:end][face] * 0.4, intensity[:, columns]
-        )
+        entry, face = _enter(direction[window], normals[begin:end], offsets)
+        nearer = entry < distance[window]
+        distance[window] = np.where(nearer, entry, distance[window])
+        bright = 0.4 * colours[begin:end]
+        intensity[window] = np.where(nearer, bright[face], intensity[window])
     hit = (distance > MIN_RANGE) & (distance < MAX_RANGE)
     beam = np.broadcast_to(np.arange(BEAMS)[:, None], hit.shape)
     points = direction[hit] * distance[hit][:, None]
     return np.c_[points, intensity[hit], beam[hit]].astype(np.float32)
 
 
-def _columns(points: np.ndarray) -> np.ndarray:
-    """Indices of the azimuths under which a solid with these corners [n, 3] can be hit."""
+def _window(points: np.ndarray, elevation: np.ndarray) -> tuple | None:
+    """Index of the rays [BEAMS, COLUMNS] that can hit the hull of points [n, 3]; None: no ray."""
     planar = np.hypot(points[:, 0], points[:, 1])
-    if planar.min() > MAX_RANGE:
-        return np.empty(0, int)
     middle = points[:, :2].mean(0)
     towards = np.arctan2(middle[1], middle[0])
     offset = np.arctan2(points[:, 1], points[:, 0]) - towards
     offset = np.mod(offset + np.pi, 2 * np.pi) - np.pi
-    if np.ptp(offset) > np.pi:  # around the sensor
-        return np.arange(COLUMNS)
+    span = np.ptp(offset)
+    if span > 0.9 * np.pi:  # around the sensor, or nearly
+        return slice(None), slice(None)
+    nearest = planar.min() * np.cos(span / 2)  # of the hull, at least
+    if nearest > MAX_RANGE:
+        return None
+    steepest = np.arctan2([points[:, 2].min(), points[:, 2].max()], nearest)
+    flattest = np.arctan2([points[:, 2].min(), points[:, 2].max()], planar.max())
+    low = np.searchsorted(elevation, min(steepest[0], flattest[0]) - 1e-6)
+    high = np.searchsorted(elevation, max(steepest[1], flattest[1]) + 1e-6)
     step = 2 * np.pi / COLUMNS
     first = int(np.ceil((towards + offset.min() + np.pi) / step))
     last = int(np.floor((towards + offset.max() + np.pi) / step))
-    return np.arange(first, last + 1) % COLUMNS
+    if low >= high or first > last:
+        return None
+    if first >= 0 and last < COLUMNS:
+        return slice(low, high), slice(first, last + 1)
+    rows, columns = np.arange(low, high), np.arange(first, last + 1) % COLUMNS
+    return np.ix_(rows, columns)
 
 
 def _enter(

@@ -11,11 +11,13 @@ import numpy as np
 
 from projects.tracking_plugin.demo_data.mesh import Mesh
 from projects.tracking_plugin.demo_data.rasterizer import (
+    GUARD,
     NEAR,
+    Buffers,
     clip_polygon,
-    guard_planes,
     project,
     rasterize,
+    view_planes,
 )
 from projects.tracking_plugin.demo_data.rig import Camera, yaw_matrix
 from projects.tracking_plugin.demo_data.town import RESOLUTION
@@ -63,6 +65,12 @@ class Light:
         return np.clip(mesh.colours * bright[:, None], 0, 255).astype(np.float32)
 
 
+def haze_share(distance: np.ndarray) -> np.ndarray:
+    """How much of the horizon's colour covers something at a distance in metres."""
+    relative = distance / np.float32(HAZE_DISTANCE)
+    return 1 - np.exp(-relative * np.sqrt(relative))
+
+
 class CameraView:
     """What stays the same for one camera over a scene: rays, sky, haze over the ground."""
 
@@ -98,11 +106,10 @@ class CameraView:
 
     @cached_property
     def haze(self) -> np.ndarray:
-        """[rows, w, 1] float32 share of sky mixed into the ground; 1 above the horizon."""
+        """[rows, w] float32 share of sky mixed into the ground; 1 above the horizon."""
         down = self._down[self.ground_rows :]
         distance = self.camera.translation[2] / np.maximum(down, 1e-4)
-        share = 1 - np.exp(-((distance / HAZE_DISTANCE) ** 1.5))
-        return np.where(down > 0.004, share, 1.0).astype(np.float32)[..., None]
+        return np.where(down > 0.004, haze_share(distance), 1.0).astype(np.float32)
 
     @cached_property
     def bands(self) -> list[tuple[int, int, int]]:
@@ -168,18 +175,12 @@ def render(
     corners = (mesh.corners - centre) @ rotation
     seen = Mesh(corners, mesh.normals @ rotation, mesh.colours, mesh.solid, mesh.owner, mesh.facade)
     buffers = rasterize(seen, camera, num_objects)
-    hit = buffers.face >= 0
-    faces = buffers.face[hit]
-    inverse_depth = buffers.inverse_depth[hit]
-    colour = mesh.colours[faces]
-    _paint_windows(colour, mesh, faces, view.rays[hit], inverse_depth, rotation, centre)
-    haze = (1 - np.exp(-((1 / (inverse_depth * HAZE_DISTANCE)) ** 1.5)))[:, None]
-    image[hit] = colour * (1 - haze) + view.light.horizon.astype(np.float32) * haze
+    _draw_faces(image, view, mesh, buffers, rotation, centre)
     image = cv2.GaussianBlur(image, (3, 3), 0.55)  # a lens; also softens the polygon edges
 
-    owner = np.full(buffers.face.shape, -1, np.int32)
-    owner[hit] = mesh.owner[faces]
-    owner[owner >= num_objects] = -1
+    # index -1 (no face) reads the entry appended at the end
+    owners = np.r_[np.where(mesh.owner < num_objects, mesh.owner, -1), -1].astype(np.int32)
+    owner = owners[buffers.face]
     visible = np.bincount(owner[owner >= 0], minlength=num_objects)
     return Picture(image, owner, buffers.covered, visible)
 
@@ -214,9 +215,10 @@ def _draw_ground(
             borderValue=(88, 122, 108),
         )
     bright = light.ambient + light.direct * light.sun[2] + 0.06
+    dark = cv2.convertScaleAbs(surface, alpha=bright * SHADOW)
     surface = cv2.convertScaleAbs(surface, alpha=bright)
-    shade = np.full(surface.shape[:2], 255, np.uint8)
-    guard = guard_planes(camera)
+    shade = np.zeros(surface.shape[:2], np.uint8)
+    guard = view_planes(camera, GUARD)
     for polygon in shadows:
         corners = (polygon - centre) @ rotation
         if (corners[:, 2] < NEAR).all():
@@ -224,40 +226,56 @@ def _draw_ground(
         corners = clip_polygon(corners, guard)
         if len(corners) >= 3:
             pixels = project(corners, camera.intrinsic) - (0, first)
-            cv2.fillConvexPoly(
-                shade, np.round(pixels * 16).astype(np.int32), int(255 * SHADOW), shift=4
-            )
-    dark = shade < 255
-    surface[dark] = surface[dark] * np.float32(SHADOW)
-    # beyond this row the haze is too thin to see
+            cv2.fillConvexPoly(shade, np.round(pixels * 16).astype(np.int32), 1, shift=4)
+    cv2.copyTo(dark, shade, surface)
     haze = view.haze
-    rows = int(np.argmax((haze < 0.02).all((1, 2)))) or len(haze)
-    surface[:rows] = surface[:rows] * (1 - haze[:rows]) + image[first : first + rows] * haze[:rows]
-    image[first:] = surface
+    image[first:] = cv2.blendLinear(surface, image[first:], 1 - haze, haze)
+
+
+def _draw_faces(
+    image: np.ndarray,
+    view: CameraView,
+    mesh: Mesh,
+    buffers: Buffers,
+    rotation: np.ndarray,
+    centre: np.ndarray,
+) -> None:
+    """Colour the pixels that show a face, windows and haze included."""
+    colours = np.append(mesh.colours, [[0, 0, 0]], axis=0).astype(np.uint8)
+    surface = np.take(colours, buffers.face, axis=0, mode="wrap")
+    hit = (buffers.face >= 0).view(np.uint8)
+    distance = 1 / np.maximum(buffers.inverse_depth, np.float32(1e-3))
+    _paint_windows(surface, mesh, buffers.face, view.rays, distance, rotation, centre)
+    haze = haze_share(distance)
+    horizon = np.empty_like(surface)
+    horizon[:] = view.light.horizon.astype(np.uint8)
+    surface = cv2.blendLinear(surface, horizon, 1 - haze, haze)
+    cv2.copyTo(surface, hit, image)
 
 
 def _paint_windows(
-    colour: np.ndarray,
+    surface: np.ndarray,
     mesh: Mesh,
-    faces: np.ndarray,
+    face: np.ndarray,
     rays: np.ndarray,
-    inverse_depth: np.ndarray,
+    distance: np.ndarray,
     rotation: np.ndarray,
     centre: np.ndarray,
 ) -> None:
     """Darken the pixels of house walls where a window is: a pattern of their global position."""
-    wall = np.flatnonzero(mesh.facade[faces])
+    # 0: no wall, 1: wall along x, 2: wall along y
+    kind = np.where(np.abs(mesh.normals[:, 0]) > 0.5, 2, 1) * mesh.facade
+    kind = np.append(kind, 0).astype(np.uint8)[face]
+    wall = np.flatnonzero(kind)
     if len(wall) == 0:
         return
-    depth = 1 / inverse_depth[wall]
-    normal = mesh.normals[faces[wall]]
-    direction = rays[wall] @ rotation.T.astype(np.float32)
-    along = np.where(
-        np.abs(normal[:, 0]) > 0.5,
-        direction[:, 1] * depth + np.float32(centre[1]),
-        direction[:, 0] * depth + np.float32(centre[0]),
-    )
-    height = direction[:, 2] * depth + np.float32(centre[2])
-    across, up = np.mod(along, WINDOW) / WINDOW, np.mod(height, FLOOR) / FLOOR
-    window = (np.abs(across - 0.5) < 0.27) & (np.abs(up - 0.52) < 0.24)
-    colour[wall[window]] *= np.float32(0.42)
+    depth = distance.reshape(-1)[wall]
+    ray = rays.reshape(-1, 3)[wall]
+    turn, eye = rotation.astype(np.float32), centre.astype(np.float32)
+    axis = kind.reshape(-1)[wall] - 1
+    along = np.where(axis == 0, ray @ turn[0], ray @ turn[1]) * depth + eye[axis]
+    height = (ray @ turn[2]) * depth + eye[2]
+    across, up = np.mod(along / WINDOW, 1), np.mod(height / FLOOR, 1)
+    window = wall[(np.abs(across - 0.5) < 0.27) & (np.abs(up - 0.52) < 0.24)]
+    pixels = surface.reshape(-1, 3)
+    pixels[window] = pixels[window] * np.float32(0.42)

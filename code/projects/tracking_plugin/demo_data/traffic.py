@@ -30,7 +30,7 @@ KEYFRAME_PERIOD = 0.5  # s
 SUBSTEPS = 2  # collision checks per key frame
 ANNOTATED_RANGE = 55.0  # m
 NEAR_RANGE = 42.0  # m in which objects are counted
-MEAN_NEAR, MAX_NEAR = 15.0, 22  # objects in that range: average wanted, most in any frame
+MEAN_NEAR, MAX_NEAR = 20.0, 28  # objects in that range: average wanted, most in any frame
 ATTEMPTS = 900
 ACCELERATION = 2.0  # m/s^2
 TURN_ACCELERATION = 2.6  # m/s^2 sideways
@@ -39,6 +39,7 @@ EGO_CENTRE = 1.4  # m from the rear axle to the middle of the car
 
 VEHICLES = ("car", "truck", "bus", "trailer", "construction_vehicle")
 CYCLES = ("motorcycle", "bicycle")
+MOVING = ("car", "truck", "bus", "trailer", *CYCLES)  # wanted in every scene
 
 
 @dataclass
@@ -160,29 +161,34 @@ class _Population:
 
     def __init__(self, rng: np.random.Generator, ego: np.ndarray, times: np.ndarray) -> None:
         self.rng, self.ego, self.times = rng, ego, times
-        self.kinds: list[tuple[Callable[[], list[_Candidate]], float]] = [
-            (self.moving_vehicle, 0.36),
-            (self.parked_vehicle, 0.22),
-            (self.walker, 0.2),
+        self._kinds: list[tuple[Callable[[], list[_Candidate]], float]] = [
+            (self.moving_vehicle, 0.4),
+            (self.parked_vehicle, 0.17),
+            (self.walker, 0.18),
             (self.crosser, 0.1),
-            (self.leaver, 0.05),
-            (self.standing_group, 0.04),
-            (self.work_zone, 0.03),
+            (self.leaver, 0.06),
+            (self.standing_group, 0.05),
+            (self.work_zone, 0.04),
         ]
 
-    def draw(self) -> list[_Candidate]:
-        weights = np.array([weight for _, weight in self.kinds])
-        return self.kinds[self.rng.choice(len(self.kinds), p=weights / weights.sum())][0]()
+    def draw(self, missing: list[str]) -> list[_Candidate]:
+        """Something at random; half of the time one of the ``missing`` classes."""
+        if missing and self.rng.random() < 0.5:
+            return self.moving_vehicle(missing[self.rng.integers(len(missing))])
+        weights = np.array([weight for _, weight in self._kinds])
+        return self._kinds[self.rng.choice(len(self._kinds), p=weights / weights.sum())][0]()
 
     def _still(self, name: str, point: np.ndarray, yaw: float, parked: bool = True) -> _Candidate:
         n = len(self.times)
         size = _draw_size(self.rng, name)
         return _Candidate(name, size, np.tile(point, (n, 1)), np.full(n, yaw), np.zeros(n), parked)
 
-    def moving_vehicle(self) -> list[_Candidate]:
+    def moving_vehicle(self, name: str | None = None) -> list[_Candidate]:
+        """A vehicle or cycle on a random route through the town, stopping at times."""
         rng = self.rng
         kinds = ("car", "truck", "bus", "motorcycle", "bicycle", "trailer", "construction_vehicle")
-        name = kinds[rng.choice(7, p=[0.42, 0.12, 0.1, 0.14, 0.15, 0.04, 0.03])]
+        if name is None:
+            name = kinds[rng.choice(7, p=[0.38, 0.12, 0.11, 0.15, 0.16, 0.05, 0.03])]
         axis, line, piece = _near_street(rng, self.ego)
         forward = bool(rng.integers(2))
         node = [0, 0]
@@ -214,9 +220,19 @@ class _Population:
         return point, yaw + self.rng.normal(0, 0.015)
 
     def parked_vehicle(self) -> list[_Candidate]:
+        """One vehicle, or two or three in a row."""
         kinds = ("car", "truck", "trailer", "bus", "construction_vehicle")
-        name = kinds[self.rng.choice(5, p=[0.62, 0.12, 0.16, 0.06, 0.04])]
-        return [self._still(name, *self._parking_spot())]
+        point, yaw = self._parking_spot()
+        ahead = np.array([np.cos(yaw), np.sin(yaw)])
+        row: list[_Candidate] = []
+        for _ in range(self.rng.choice([1, 2, 3], p=[0.5, 0.3, 0.2])):
+            name = kinds[self.rng.choice(5, p=[0.62, 0.14, 0.14, 0.06, 0.04])]
+            vehicle = self._still(name, point, yaw)
+            if row:
+                gap = (row[-1].size[1] + vehicle.size[1]) / 2 + self.rng.uniform(0.7, 2.0)
+                vehicle.positions = row[-1].positions + gap * ahead
+            row.append(vehicle)
+        return row
 
     def leaver(self) -> list[_Candidate]:
         """A parked car that pulls out after a while and drives away."""
@@ -345,7 +361,8 @@ def plan_traffic(rng: np.random.Generator, ego: EgoDrive, num_frames: int) -> li
     for _ in range(ATTEMPTS):
         if near.mean() >= MEAN_NEAR:
             break
-        group = population.draw()
+        present = {c.name for c in accepted}
+        group = population.draw([name for name in MOVING if name not in present])
         seen = np.array([np.linalg.norm(c.positions - middle, axis=1) < NEAR_RANGE for c in group])
         if seen.any(0).mean() < 0.2 or (near + seen.sum(0)).max() > MAX_NEAR:
             continue
