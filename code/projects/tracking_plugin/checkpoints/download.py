@@ -75,7 +75,7 @@ class Store:
         """Bring the selected files here and verify every one of them.
 
         Raises:
-            UserError: no mirror has an archive, what it gives is not the recorded file, or an archive
+            UserError: no mirror has an archive, what it gives is not the recorded file, or it
                 lacks a file that is not optional (the others are unpacked then).
         """
         selected = self.manifest.select(only)
