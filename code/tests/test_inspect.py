@@ -30,7 +30,7 @@ DTYPES = {"float32": torch.float32, "int64": torch.int64}
 
 
 def original_layout(golden: Path, name: str) -> dict[str, torch.Tensor]:
-    """The keys, shapes and dtypes of an original checkpoint; one number per entry, so it is small."""
+    """Keys, shapes and dtypes of an original checkpoint; one number per entry keeps it small."""
     listed = json.loads((golden / f"state_dict_{name}.json").read_text())
     return {
         key: torch.full((), i % 7, dtype=DTYPES[dtype]).expand(shape)
