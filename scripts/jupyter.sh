@@ -15,6 +15,8 @@ if [ "${NETWORK_MODE:-none}" = bridge ]; then
   address=0.0.0.0
   listen=8888
 fi
+root_option=()
+[ "$(id -u)" != 0 ] || root_option=(--allow-root) # the caller is root here: Jupyter asks to be told
 echo "JupyterLab: http://127.0.0.1:$PORT/lab?token=$JUPYTER_TOKEN   (Ctrl-C twice ends it)"
 exec jupyter lab --no-browser --ip="$address" --port="$listen" --ServerApp.port_retries=0 \
-  --ServerApp.root_dir="$PWD" --log-level=WARN "$@"
+  --ServerApp.root_dir="$PWD" --log-level=WARN "${root_option[@]}" "$@"

@@ -34,6 +34,8 @@ service=$1
 shift
 [ "$service" = jupyter ] || unset PORT # the training tools know another variable of that name
 
+if [ -d "${PFTRACK_MIRRORS:-}" ]; then mount "$(realpath "$PFTRACK_MIRRORS")" ro; fi
+
 runtime=$(pick_runtime)
 if [ "$runtime" = native ]; then
   echo "runtime: native ($root/.venv)" >&2

@@ -1,0 +1,212 @@
+"""The services as real containers, started the way users start them (make test-images).
+
+IMAGE and VARIANT come from the environment, as for every make target.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+VARIANT = os.environ.get("VARIANT", "cpu")
+IMAGE = os.environ.get("IMAGE", f"pf-track:{VARIANT}")
+SERVICES = ("train", "eval", "test", "data", "jupyter", "shell")
+
+pytestmark = pytest.mark.docker
+
+FACTS = """
+import json, os, sys
+def writable(path):
+    probe = os.path.join(path, '.written-by-test')
+    try:
+        open(probe, 'w').close()
+        os.remove(probe)
+        return True
+    except OSError:
+        return False
+status = dict(line.split(':', 1) for line in open('/proc/self/status') if ':' in line)
+shm = os.statvfs('/dev/shm')
+print(json.dumps({
+    'user': [os.getuid(), os.getgid()],
+    'cwd': os.getcwd(),
+    'init': open('/proc/1/comm').read().strip(),
+    'capabilities': int(status['CapBnd'], 16),
+    'no_new_privileges': int(status['NoNewPrivs']),
+    'shared_memory_gb': round(shm.f_blocks * shm.f_frsize / 1e9),
+    'writable': [
+        path
+        for path in ('work_dirs', '../checkpoints', 'data/nuscenes', os.environ['HOME'])
+        if writable(path)
+    ],
+    'home': os.environ['HOME'],
+    'python': sys.prefix,
+}))
+"""
+
+
+def docker(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, **options)
+
+
+def in_service(service: str, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A command in a service, as the Makefile runs it."""
+    return subprocess.run(
+        ["scripts/run.sh", service, *command],
+        cwd=ROOT,
+        env=os.environ | {"RUNTIME": "docker", "IMAGE": IMAGE, "VARIANT": VARIANT, **variables},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_service_has_the_right_user_mounts_and_rights(service: str):
+    done = in_service(service, "python", "-c", FACTS)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout.splitlines()[-1])
+    assert facts["user"] == [os.getuid(), os.getgid()]
+    assert facts["cwd"] == str(ROOT / "code")
+    assert facts["init"] == "tini"
+    assert facts["capabilities"] == 0
+    assert facts["no_new_privileges"] == 1
+    assert facts["shared_memory_gb"] >= 8
+    assert facts["python"] == "/opt/venv"
+    data = ["data/nuscenes"] if service == "data" else []
+    assert facts["writable"] == ["work_dirs", "../checkpoints", *data, facts["home"]]
+
+
+def test_what_is_written_belongs_to_the_caller():
+    name = ROOT / "code" / "work_dirs" / ".owner-test"
+    try:
+        assert in_service("shell", "touch", str(name)).returncode == 0
+        assert (name.stat().st_uid, name.stat().st_gid) == (os.getuid(), os.getgid())
+    finally:
+        name.unlink(missing_ok=True)
+
+
+def test_data_set_behind_a_link_is_found_and_read_only(tmp_path: Path):
+    data = tmp_path / "disk" / "nuscenes"
+    data.mkdir(parents=True)
+    (data / "file").write_text("content")
+    link = tmp_path / "link"
+    link.symlink_to(data)
+    read = in_service("eval", "cat", "data/nuscenes/file", NUSCENES_DIR=str(link))
+    assert read.stdout == "content"
+    write = in_service("eval", "touch", "data/nuscenes/new", NUSCENES_DIR=str(link))
+    assert write.returncode != 0
+    assert "Read-only file system" in write.stderr
+
+
+def test_packages_import_and_a_compiled_operator_runs():
+    program = """
+import projects.tracking_plugin
+import torch, mmcv, mmdet3d, mmdet3d.models, nuscenes
+from mmcv.ops import get_compiling_cuda_version, nms
+boxes = torch.tensor([[0., 0., 10., 10.], [1., 1., 10., 10.], [20., 20., 30., 30.]])
+kept = nms(boxes, torch.tensor([0.9, 0.8, 0.7]), iou_threshold=0.5)[1]
+print(kept.tolist(), get_compiling_cuda_version())
+"""
+    done = in_service("test", "python", "-W", "ignore", "-c", program)
+    assert done.returncode == 0, done.stderr
+    kept, cuda = done.stdout.splitlines()[-1].rsplit(" ", 1)
+    assert kept == "[0, 2]"
+    if VARIANT == "cuda":
+        assert cuda.startswith("13.")
+    elif VARIANT == "cpu":
+        assert not cuda[0].isdigit()
+
+
+def test_image_alone_works_for_any_user_without_network_or_mounts():
+    program = "import getpass, projects.tracking_plugin, torch; print(getpass.getuser())"
+    command = ("--rm", "--network=none", "--read-only", "--tmpfs=/tmp", "--user=12345:6789", IMAGE)
+    done = docker("run", *command, "python", "-W", "ignore", "-c", program)
+    assert (done.returncode, done.stdout.strip()) == (0, "user12345"), done.stderr
+    assert docker("run", "--rm", "--network=none", IMAGE, "id", "-u").stdout.strip() == "1000"
+
+
+def test_image_holds_the_code_and_nothing_private():
+    found = docker("run", "--rm", "--network=none", IMAGE, "ls", "-A", "..").stdout.split()
+    assert {"code", "docker", "docs", "notebooks", "scripts", "Makefile", "LICENSE"} <= set(found)
+    assert not {".git", ".env", ".venv", "shared"} & set(found)
+    private = shlex.split("-name '*.pth' -not -path '*/demo/*' -o -path '*/data/*'")
+    inside = docker("run", "--rm", "--network=none", IMAGE, "find", "..", *private)
+    assert inside.stdout == ""
+    labels = json.loads(docker("image", "inspect", IMAGE, "-f", "{{json .Config.Labels}}").stdout)
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert labels["org.opencontainers.image.revision"]
+
+
+@pytest.fixture
+def jupyter(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """A running Jupyter service: (address, token)."""
+    log = (tmp_path / "log").open("w+")
+    server = subprocess.Popen(
+        ["make", "jupyter", "PORT=18888"],
+        cwd=ROOT,
+        env=os.environ | {"RUNTIME": "docker", "IMAGE": IMAGE, "VARIANT": VARIANT},
+        stdout=subprocess.PIPE,
+        stderr=log,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    assert server.stdout is not None
+    try:
+        for line in server.stdout:  # ends when the container does
+            if line.startswith("JupyterLab: "):
+                address, token = line.split()[1].split("/lab?token=")
+                yield address, token
+                return
+        log.seek(0)
+        pytest.fail(f"no address printed: {log.read()}")
+    finally:
+        for container in docker("ps", "-q", "--filter", f"ancestor={IMAGE}").stdout.split():
+            name = docker("inspect", "-f", "{{.Name}}", container).stdout
+            if "jupyter" in name:
+                docker("stop", "-t", "10", container)
+        server.wait(60)
+
+
+def status_of(url: str, attempts: int = 600) -> int:
+    """The HTTP status; waits for a server that is starting."""
+    for _ in range(attempts):
+        try:
+            with urllib.request.urlopen(url, timeout=20) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            time.sleep(0.2)  # between attempts to connect
+    raise AssertionError(f"{url} does not answer")
+
+
+def test_jupyter_answers_only_with_its_token(jupyter: tuple[str, str]):
+    address, token = jupyter
+    assert address == "http://127.0.0.1:18888"
+    assert status_of(f"{address}/api/status") == 403
+    assert status_of(f"{address}/api/status?token={token}") == 200
+    assert status_of(f"{address}/api/status?token={'0' * len(token)}") == 403
+    assert listening_on(18888) == {"127.0.0.1"}
+    container = docker("ps", "-q", "--filter", "name=jupyter").stdout.split()[0]
+    assert docker("exec", container, "../scripts/jupyter_health.sh").returncode == 0
+
+
+def listening_on(port: int) -> set[str]:
+    """Addresses of this machine that accept connections on a port."""
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            (address, number), state = line.split()[1].split(":"), line.split()[3]
+            if state == "0A" and int(number, 16) == port:
+                found.add("127.0.0.1" if address == "0100007F" else address)
+    return found
