@@ -1,0 +1,1 @@
+"""nuScenes tables -> info files."""
