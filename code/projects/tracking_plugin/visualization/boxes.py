@@ -24,6 +24,9 @@ def track_color(track_id: str) -> Color:
     hue = number % 360 / 360
     saturation = 0.55 + 0.45 * (number // 360 % 4) / 3
     r, g, b = colorsys.hsv_to_rgb(hue, saturation, 1.0)
+    luminance = 0.299 * r + 0.587 * g + 0.114 * b
+    white = max(0.0, (0.5 - luminance) / (1 - luminance))  # blue is hard to see on dark ground
+    r, g, b = (c + white * (1 - c) for c in (r, g, b))
     return round(255 * b), round(255 * g), round(255 * r)
 
 
