@@ -124,6 +124,8 @@ def count_points(
         centres: [n, 3].  sizes: [n, 3] width, length, height.  rotations: [n, 3, 3] box to global.
     """
     counts = np.zeros(len(centres), int)
+    # most points are on the ground below every box
+    points = points[points[:, 2] >= (centres[:, 2] - sizes[:, 2] / 2).min(initial=np.inf)]
     for i, (centre, (w, l, h), rotation) in enumerate(  # noqa: E741
         zip(centres, sizes, rotations, strict=True)
     ):

@@ -107,7 +107,7 @@ def rasterize(mesh: Mesh, camera: Camera, num_objects: int) -> Buffers:
         filled = scratch[: bottom - top, : right - left]
         filled.fill(0)
         origin = np.array([left, top], np.int32) * ONE
-        cv2.fillConvexPoly(filled, outline.corners - origin, 1, shift=SHIFT)
+        cv2.fillConvexPoly(filled, outline.corners - origin, (1,), shift=SHIFT)
         mask = filled.view(bool)
         depth = (a * columns[left:right])[None] + (b * rows[top:bottom] + c)[:, None]
         # pixels on the rim lie outside of the face: keep the plane from running away there

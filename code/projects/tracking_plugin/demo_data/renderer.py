@@ -13,6 +13,8 @@ from projects.tracking_plugin.demo_data.mesh import Mesh
 from projects.tracking_plugin.demo_data.rasterizer import (
     GUARD,
     NEAR,
+    ONE,
+    SHIFT,
     Buffers,
     clip_polygon,
     project,
@@ -176,7 +178,7 @@ def render(
     seen = Mesh(corners, mesh.normals @ rotation, mesh.colours, mesh.solid, mesh.owner, mesh.facade)
     buffers = rasterize(seen, camera, num_objects)
     _draw_faces(image, view, mesh, buffers, rotation, centre)
-    image = cv2.GaussianBlur(image, (3, 3), 0.55)  # a lens; also softens the polygon edges
+    cv2.GaussianBlur(image, (3, 3), 0.55, dst=image)  # a lens; also softens the polygon edges
 
     # index -1 (no face) reads the entry appended at the end
     owners = np.r_[np.where(mesh.owner < num_objects, mesh.owner, -1), -1].astype(np.int32)
@@ -226,7 +228,7 @@ def _draw_ground(
         corners = clip_polygon(corners, guard)
         if len(corners) >= 3:
             pixels = project(corners, camera.intrinsic) - (0, first)
-            cv2.fillConvexPoly(shade, np.round(pixels * 16).astype(np.int32), 1, shift=4)
+            cv2.fillConvexPoly(shade, np.round(pixels * ONE).astype(np.int32), (1,), shift=SHIFT)
     cv2.copyTo(dark, shade, surface)
     haze = view.haze
     image[first:] = cv2.blendLinear(surface, image[first:], 1 - haze, haze)
@@ -249,8 +251,7 @@ def _draw_faces(
     haze = haze_share(distance)
     horizon = np.empty_like(surface)
     horizon[:] = view.light.horizon.astype(np.uint8)
-    surface = cv2.blendLinear(surface, horizon, 1 - haze, haze)
-    cv2.copyTo(surface, hit, image)
+    cv2.copyTo(cv2.blendLinear(surface, horizon, 1 - haze, haze), hit, image)
 
 
 def _paint_windows(
@@ -275,7 +276,9 @@ def _paint_windows(
     axis = kind.reshape(-1)[wall] - 1
     along = np.where(axis == 0, ray @ turn[0], ray @ turn[1]) * depth + eye[axis]
     height = (ray @ turn[2]) * depth + eye[2]
-    across, up = np.mod(along / WINDOW, 1), np.mod(height / FLOOR, 1)
+    across, up = along / np.float32(WINDOW), height / np.float32(FLOOR)
+    across -= np.floor(across)
+    up -= np.floor(up)
     window = wall[(np.abs(across - 0.5) < 0.27) & (np.abs(up - 0.52) < 0.24)]
     pixels = surface.reshape(-1, 3)
     pixels[window] = pixels[window] * np.float32(0.42)

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from projects.tracking_plugin.demo_data.driving import KEYFRAME_PERIOD, EgoDrive, plan_ego
 from projects.tracking_plugin.demo_data.lidar import count_points, scan
 from projects.tracking_plugin.demo_data.mesh import Mesh, merge
 from projects.tracking_plugin.demo_data.renderer import CameraView, Light, render
@@ -22,10 +23,7 @@ from projects.tracking_plugin.demo_data.shapes import build_body
 from projects.tracking_plugin.demo_data.town import Town
 from projects.tracking_plugin.demo_data.traffic import (
     ANNOTATED_RANGE,
-    KEYFRAME_PERIOD,
     Agent,
-    EgoDrive,
-    plan_ego,
     plan_traffic,
 )
 

@@ -230,6 +230,9 @@ def _construction_vehicle(w: float, l: float, h: float, rng: np.random.Generator
         b.panel("left" if y > 0 else "right", (0.08, 0.92), (0.3, 0.7), (75, 75, 80))
     b.hexahedron((-0.5 * l, 0.15 * l), (-0.46 * w, 0.46 * w), (0.92, 0.58 * h), paint)
     b.panels("back", 6, (0.05, 0.95), (0.1, 0.9), DARK, 0.5)
+    for side in ("left", "right"):
+        b.panels(side, 4, (0.05, 0.4), (0.25, 0.75), DARK, 0.6)
+        b.panel(side, (0.5, 0.95), (0.45, 0.6), (240, 240, 240))
     b.hexahedron(
         (-0.16 * l, 0.14 * l), (0.02 * w, 0.44 * w), (0.58 * h, h), paint, (0.05, 0.15, 0.05)
     )

@@ -274,8 +274,8 @@ def _markings(image: np.ndarray) -> np.ndarray:
                     bar = sorted((end + inward * STOP_LINE, end + inward * (STOP_LINE - 0.4)))
                     # the lane that arrives here: right of its driving direction (-inward)
                     side = inward if axis == 0 else -inward
-                    lane = sorted((centre, centre + side * LANE_WIDTH))
-                    fill(axis, (bar[0], bar[1]), (lane[0], lane[1]), white)
+                    across = sorted((centre, centre + side * LANE_WIDTH))
+                    fill(axis, (bar[0], bar[1]), (across[0], across[1]), white)
     return image
 
 

@@ -1,0 +1,464 @@
+"""The generated dataset: schema, geometry against the rendered pixels, lidar, evaluation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from projects.tracking_plugin.demo_data import generate_dataset
+from projects.tracking_plugin.demo_data.generate import MARKER, scene_names
+from projects.tracking_plugin.demo_data.lidar import _enter
+from projects.tracking_plugin.demo_data.mesh import MeshBuilder, merge
+from projects.tracking_plugin.demo_data.rasterizer import clip_polygon, rasterize
+from projects.tracking_plugin.demo_data.renderer import camera_pose, render
+from projects.tracking_plugin.demo_data.rig import CAMERA_NAMES, build_cameras, yaw_matrix
+from projects.tracking_plugin.demo_data.scene import ScenePlan, SceneRecorder, plan_scene
+from projects.tracking_plugin.demo_data.shapes import MARGIN, SIZES, build_body
+from projects.tracking_plugin.demo_data.tables_only import generate_tables, write_tables
+from projects.tracking_plugin.demo_data.town import Town
+from projects.tracking_plugin.errors import UserError
+
+CODE = Path(__file__).resolve().parents[1]
+FRAMES, SIZE, SEED = 6, (200, 112), 3
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("demo") / "nuscenes"
+    assert generate_dataset(out, scenes=2, frames=FRAMES, image_size=SIZE, seed=SEED)
+    return out
+
+
+@pytest.fixture(scope="module")
+def nusc(root: Path):
+    from nuscenes import NuScenes
+
+    return NuScenes("v1.0-mini", str(root), verbose=False)
+
+
+@pytest.fixture(scope="module")
+def plan() -> ScenePlan:
+    return plan_scene(0, scene_names("v1.0-mini", 2)[0], FRAMES, SIZE, SEED)
+
+
+@pytest.fixture(scope="module")
+def recorder(plan: ScenePlan) -> SceneRecorder:
+    return SceneRecorder(plan, Town(SEED))
+
+
+@pytest.fixture(scope="module")
+def long_plans() -> list[ScenePlan]:
+    return [plan_scene(i, f"scene-{i}", 40, SIZE, SEED) for i in range(4)]
+
+
+# ---- tables and the devkit ---------------------------------------------------------------------
+
+
+def test_devkit_loads_every_table_and_file(nusc, root: Path) -> None:
+    from nuscenes.utils.splits import mini_train, mini_val
+
+    names = [scene["name"] for scene in nusc.scene]
+    assert names[0] in mini_train and names[1] in mini_val
+    for scene in nusc.scene:
+        token, count = scene["first_sample_token"], 0
+        while token:
+            sample = nusc.get("sample", token)
+            assert set(sample["data"]) == {*CAMERA_NAMES, "LIDAR_TOP"}
+            count, last, token = count + 1, token, sample["next"]
+        assert count == scene["nbr_samples"] == FRAMES and last == scene["last_sample_token"]
+    for row in nusc.sample_data:
+        path = root / row["filename"]
+        assert path.is_file()
+        if row["fileformat"] == "jpg":
+            assert cv2.imread(str(path)).shape[:2] == (row["height"], row["width"])
+    assert len({row["token"] for row in nusc.sample_annotation}) == len(nusc.sample_annotation)
+    assert sum(i["nbr_annotations"] for i in nusc.instance) == len(nusc.sample_annotation)
+
+
+def test_annotation_chains_have_the_velocity_the_devkit_expects(nusc) -> None:
+    for instance in nusc.instance:
+        token, rows = instance["first_annotation_token"], []
+        while token:
+            rows.append(nusc.get("sample_annotation", token))
+            token = rows[-1]["next"]
+        assert rows[-1]["token"] == instance["last_annotation_token"]
+        assert len(rows) == instance["nbr_annotations"]
+        for row in rows:
+            velocity = nusc.box_velocity(row["token"])
+            assert len(rows) == 1 or np.linalg.norm(velocity[:2]) < 12
+
+
+def test_car_drives_on_the_map_mask(nusc) -> None:
+    mask = nusc.map[0]["mask"]
+    poses = np.array([pose["translation"] for pose in nusc.ego_pose])
+    assert mask.is_on_mask(poses[:, 0], poses[:, 1]).all()
+    assert not mask.is_on_mask(np.array([5.0]), np.array([5.0])).any()
+
+
+def test_num_lidar_pts_counts_the_points_in_the_box(nusc) -> None:
+    from nuscenes.utils.data_classes import LidarPointCloud
+    from nuscenes.utils.geometry_utils import points_in_box
+
+    total = 0
+    for sample in nusc.sample:
+        path, boxes, _ = nusc.get_sample_data(sample["data"]["LIDAR_TOP"])
+        points = LidarPointCloud.from_file(path).points[:3].astype(np.float64)
+        for box in boxes:
+            counted = nusc.get("sample_annotation", box.token)["num_lidar_pts"]
+            assert counted == points_in_box(box, points).sum()
+            total += counted
+    assert total > 1000
+
+
+def test_ground_truth_as_prediction_is_perfect(nusc, root: Path, tmp_path: Path) -> None:
+    """AMOTA is exactly 1 (mean MOTAR over recalls, each clipped to 1) and AP is 1 per class."""
+    from nuscenes.eval.common.config import config_factory
+    from nuscenes.eval.detection.evaluate import DetectionEval
+    from nuscenes.eval.detection.utils import category_to_detection_name
+    from nuscenes.eval.tracking.evaluate import TrackingEval
+    from nuscenes.eval.tracking.utils import category_to_tracking_name
+
+    val = next(s for s in nusc.scene if s["name"] in scene_names("v1.0-mini", 2)[1:])
+    results: dict[str, dict[str, list]] = {"tracking": {}, "detection": {}}
+    for sample in nusc.sample:
+        if sample["scene_token"] != val["token"]:
+            continue
+        for rows in results.values():
+            rows[sample["token"]] = []
+        for token in sample["anns"]:
+            row = nusc.get("sample_annotation", token)
+            if row["num_lidar_pts"] == 0:
+                continue  # the devkit drops these from the ground truth
+            attributes = [nusc.get("attribute", a)["name"] for a in row["attribute_tokens"]]
+            box = {key: row[key] for key in ("sample_token", "translation", "size", "rotation")}
+            box["velocity"] = nusc.box_velocity(token)[:2].tolist()
+            name = category_to_tracking_name(row["category_name"])
+            if name:
+                track = {"tracking_id": row["instance_token"], "tracking_name": name}
+                results["tracking"][sample["token"]].append(box | track | {"tracking_score": 1.0})
+            found = {
+                "detection_name": category_to_detection_name(row["category_name"]),
+                "detection_score": 1.0,
+                "attribute_name": attributes[0] if attributes else "",
+            }
+            results["detection"][sample["token"]].append(box | found)
+    meta = {f"use_{k}": k == "camera" for k in ("camera", "lidar", "radar", "map", "external")}
+    paths = {}
+    for task, rows in results.items():
+        paths[task] = tmp_path / f"{task}.json"
+        paths[task].write_text(json.dumps({"meta": meta, "results": rows}))
+
+    tracking = TrackingEval(
+        config_factory("tracking_nips_2019"), str(paths["tracking"]), "mini_val",
+        str(tmp_path / "t"), "v1.0-mini", str(root), verbose=False,
+    )  # fmt: skip
+    metrics, _ = tracking.evaluate()
+    summary = metrics.serialize()
+    present = {box["tracking_name"] for rows in results["tracking"].values() for box in rows}
+    assert len(present) >= 4
+    for name in present:
+        if not np.isnan(summary["label_metrics"]["amota"][name]):
+            assert summary["label_metrics"]["amota"][name] == pytest.approx(1.0)
+            assert summary["label_metrics"]["ids"][name] == 0
+            assert summary["label_metrics"]["fp"][name] == 0
+
+    detection = DetectionEval(
+        nusc, config_factory("detection_cvpr_2019"), str(paths["detection"]), "mini_val",
+        str(tmp_path / "d"), verbose=False,
+    )  # fmt: skip
+    metrics, _ = detection.evaluate()
+    in_range = {b.detection_name for rows in detection.gt_boxes.boxes.values() for b in rows}
+    assert len(in_range) >= 4
+    for name in in_range:
+        assert metrics.mean_dist_aps[name] == pytest.approx(1.0, abs=1e-6)
+
+
+# ---- pictures ------------------------------------------------------------------------------------
+
+
+def test_boxes_enclose_the_pixels_of_their_objects(
+    nusc, plan: ScenePlan, recorder: SceneRecorder
+) -> None:
+    """Boxes and poses as the devkit gives them against the renderer's own object index."""
+    from nuscenes.utils.geometry_utils import view_points
+
+    index_of = {
+        instance["token"]: i
+        for i in range(len(plan.agents))
+        for instance in nusc.instance
+        if instance["token"] == _instance_token(plan, i)
+    }
+    scene = next(s for s in nusc.scene if s["name"] == plan.name)
+    sample = nusc.get("sample", scene["first_sample_token"])
+    frame, compared = 0, 0
+    ego = plan.ego_pose(frame)
+    everyone = np.arange(len(plan.agents))
+    mesh, shadows = recorder._surroundings(frame, everyone, ego)
+    for view in recorder.views:
+        camera = view.camera
+        picture = render(
+            view, plan.ego_pose(frame, camera.delay), mesh, len(everyone),
+            recorder.town.ground, shadows,
+        )  # fmt: skip
+        _, boxes, intrinsic = nusc.get_sample_data(sample["data"][camera.name])
+        for box in boxes:
+            index = index_of[nusc.get("sample_annotation", box.token)["instance_token"]]
+            shown = (picture.owner == index).astype(np.uint8)
+            if (box.corners()[2] < 0.3).any():
+                continue  # reaches behind the camera
+            corners = view_points(box.corners(), intrinsic, normalize=True)[:2].T
+            hull = np.zeros_like(shown)
+            outline = cv2.convexHull(np.round(corners * 16).astype(np.int32))
+            cv2.fillConvexPoly(hull, outline, 1, shift=4)
+            grown = cv2.dilate(hull, np.ones((3, 3), np.uint8))
+            assert not (shown & ~grown).any(), f"{box.name} beyond its box in {camera.name}"
+            if picture.visible[index] > 0.95 * picture.covered[index] > 20:
+                compared += 1
+                assert shown.sum() > 0.35 * hull.sum(), box.name
+    assert compared >= 3
+
+
+def _instance_token(plan: ScenePlan, index: int) -> str:
+    from projects.tracking_plugin.demo_data.tables import token
+
+    return token(plan.seed, plan.name, "instance", index)
+
+
+def test_objects_hide_each_other_and_the_tables_say_so(nusc, root: Path) -> None:
+    levels = [int(row["visibility_token"]) for row in nusc.sample_annotation]
+    assert set(levels) >= {1, 4} and np.mean(np.array(levels) == 4) > 0.4
+
+
+def test_nearer_object_wins_wherever_two_overlap() -> None:
+    """A wall 5 m ahead hides the lower half of one 10 m ahead, whatever the drawing order."""
+    camera = build_cameras(np.random.default_rng(0), (160, 90))[0]
+    rotation, centre = camera_pose(camera, np.zeros(3))
+    near = MeshBuilder().hexahedron((5, 6), (-9, 9), (0, 1.4), (1, 2, 3)).build()
+    far = MeshBuilder().hexahedron((10, 11), (-9, 9), (0, 4), (4, 5, 6)).build()
+    for first, order in ((0, (near, far)), (1, (far, near))):
+        mesh = merge(order)
+        corners, normals = (mesh.corners - centre) @ rotation, mesh.normals @ rotation
+        seen = replace(mesh, corners=corners, normals=normals)
+        buffers = rasterize(seen, camera, 2)
+        owner = np.where(buffers.face >= 0, mesh.owner[buffers.face], -1)
+        column = owner[:, 80]
+        assert column[-20] == first and column[35] == 1 - first
+        depth = 1 / buffers.inverse_depth[-20, 80]
+        assert depth == pytest.approx(5 - camera.translation[0], abs=0.05)
+        assert buffers.covered[1 - first] > np.count_nonzero(owner == 1 - first)
+
+
+def test_clipping_keeps_the_part_in_front() -> None:
+    square = np.array([[-1.0, 0, -1], [1, 0, -1], [1, 0, 1], [-1, 0, 1]])
+    kept = clip_polygon(square, np.array([[0, 0, 1.0, -0.5]]))
+    assert kept[:, 2].min() == pytest.approx(0.5) and kept[:, 2].max() == 1.0 and len(kept) == 4
+    assert len(clip_polygon(square, np.array([[0, 0, 1.0, -2.0]]))) == 0
+
+
+@pytest.mark.parametrize("name", sorted(SIZES))
+def test_bodies_fill_their_boxes_and_stay_inside(name: str) -> None:
+    for seed in range(4):
+        w, l, h = SIZES[name]  # noqa: E741
+        corners = build_body(name, (w, l, h), seed, stride=0.8).corners.reshape(-1, 3)
+        low, high = corners.min(0), corners.max(0)
+        assert (low > [-l / 2 + 0.004, -w / 2 + 0.004, 0.001]).all()
+        assert (high < [l / 2 - 0.004, w / 2 - 0.004, h - 0.004]).all()
+        assert high[2] > h - 3 * MARGIN and (high - low)[:2].max() > 0.8 * max(w, l)
+
+
+# ---- lidar ---------------------------------------------------------------------------------------
+
+
+def test_rays_enter_a_box_where_they_should() -> None:
+    box = MeshBuilder().hexahedron((4, 6), (-1, 1), (-1, 1), (9, 9, 9)).build()
+    offsets = np.einsum("fi,fi->f", box.normals, box.corners[:, 0])
+    rays = np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [1, 0.3, 0] / np.hypot(1, 0.3)])
+    distance, _ = _enter(rays, box.normals, offsets)
+    assert distance[0] == pytest.approx(4) and np.isinf(distance[1:]).all()
+
+
+def test_lidar_points_lie_on_bodies_or_the_ground(
+    root: Path, plan: ScenePlan, recorder: SceneRecorder
+) -> None:
+    frame = 2
+    ego = plan.ego_pose(frame)
+    sweep = np.fromfile(root / plan.filename("LIDAR_TOP", frame), np.float32).reshape(-1, 5)
+    turn = yaw_matrix(ego[2])
+    points = sweep[:, :3] @ (turn @ plan.lidar.rotation).T
+    points += turn @ plan.lidar.translation + (ego[0], ego[1], 0.0)
+    mesh, _ = recorder._surroundings(frame, np.arange(len(plan.agents)), ego)
+    offsets = np.einsum("fi,fi->f", mesh.normals, mesh.corners[:, 0])
+    gap = np.full(len(points), np.inf)  # to the nearest surface of any solid
+    for solid in np.unique(mesh.solid[mesh.solid >= 0]):
+        faces = mesh.solid == solid
+        signed = points @ mesh.normals[faces].T - offsets[faces]
+        gap = np.minimum(gap, np.abs(signed.max(1)))
+    ground = np.abs(points[:, 2]) < 0.021
+    assert (ground | (gap < 1e-3)).all()
+    assert 0.2 < ground.mean() < 0.95
+    assert points[:, 2].min() > -0.021
+
+
+# ---- traffic -------------------------------------------------------------------------------------
+
+
+def test_traffic_shows_the_behaviours_that_trackers_meet(long_plans: list[ScenePlan]) -> None:
+    agents = [(plan, agent) for plan in long_plans for agent in plan.agents]
+    turning = [np.ptp(np.unwrap(a.yaw)) > 1.0 for _, a in agents]
+    stopping = [
+        ((a.speed[:-1] > 2) & (a.speed[1:] < 2)).any() and (a.speed < 0.05).any() for _, a in agents
+    ]
+    parked = ["vehicle.parked" in a.attribute for _, a in agents]
+    leaving = []
+    for plan, agent in agents:
+        ego = np.array([plan.ego_pose(f)[:2] for f in range(plan.num_frames)])
+        near = np.linalg.norm(agent.positions - ego, axis=1) < 50
+        leaving.append(near.any() and not near[-1])
+    for behaviour in (turning, stopping, parked, leaving):
+        assert sum(behaviour) >= 4
+    for plan in long_plans:
+        poses = plan.ego.poses
+        assert np.ptp(poses[:, 2]) > 1.0, "the recording car turns in every scene"
+        assert {a.name for a in plan.agents} >= {"car", "pedestrian"}
+    names = {a.name for _, a in agents}
+    assert names == set(SIZES)
+
+
+def test_nobody_drives_through_anybody(long_plans: list[ScenePlan]) -> None:
+    from shapely.geometry import Polygon
+
+    for plan in long_plans[:2]:
+        for frame in range(0, plan.num_frames, 5):
+            outlines = []
+            for agent in plan.agents:
+                w, l, _ = agent.size  # noqa: E741
+                turn = yaw_matrix(agent.yaw[frame])[:2, :2]
+                square = np.array([[l, w], [l, -w], [-l, -w], [-l, w]]) / 2
+                outlines.append(Polygon(square @ turn.T + agent.positions[frame]))
+            for i, one in enumerate(outlines):
+                assert not any(one.intersects(other) for other in outlines[:i])
+
+
+def test_objects_pass_from_camera_to_camera(nusc) -> None:
+    cameras: dict[str, set[str]] = {}
+    for sample in nusc.sample:
+        for name in CAMERA_NAMES:
+            for box in nusc.get_sample_data(sample["data"][name])[1]:
+                instance = nusc.get("sample_annotation", box.token)["instance_token"]
+                cameras.setdefault(instance, set()).add(name)
+    assert max(len(seen) for seen in cameras.values()) >= 2
+
+
+# ---- writing -------------------------------------------------------------------------------------
+
+
+def _digest(root: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_same_bytes_with_two_processes_and_after_an_interruption(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, calls = SceneRecorder.record, []
+
+    def interrupted(self, frame, folder):
+        calls.append(frame)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return record(self, frame, folder)
+
+    out = tmp_path / "again"
+    arguments = {"scenes": 2, "frames": FRAMES, "image_size": SIZE, "seed": SEED}
+    monkeypatch.setattr(SceneRecorder, "record", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        generate_dataset(out, **arguments)
+    assert not out.exists() and (tmp_path / ".again.partial").is_dir()
+    monkeypatch.undo()
+    assert generate_dataset(out, **arguments, workers=2)
+    assert not (tmp_path / ".again.partial").exists()
+    assert _digest(out) == _digest(root)
+
+
+def test_complete_dataset_is_left_alone_and_anything_else_refused(
+    root: Path, tmp_path: Path
+) -> None:
+    arguments = {"scenes": 2, "frames": FRAMES, "image_size": SIZE}
+    assert not generate_dataset(root, **arguments, seed=SEED)
+    with pytest.raises(UserError, match="other settings"):
+        generate_dataset(root, **arguments, seed=SEED + 1)
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(UserError, match="not empty"):
+        generate_dataset(tmp_path, **arguments)
+    with pytest.raises(UserError, match="is a file"):
+        generate_dataset(tmp_path / "precious.txt", **arguments)
+    assert json.loads((root / MARKER).read_text())["seed"] == SEED
+
+
+@pytest.mark.parametrize(
+    ("count", "train", "val"), [(2, 1, 1), (3, 2, 1), (5, 4, 1), (8, 6, 2), (10, 8, 2)]
+)
+def test_scenes_are_shared_between_the_mini_splits(count: int, train: int, val: int) -> None:
+    from nuscenes.utils.splits import mini_train, mini_val
+
+    names = scene_names("v1.0-mini", count)
+    assert sum(n in mini_train for n in names) == train
+    assert sum(n in mini_val for n in names) == val and len(set(names)) == count
+
+
+def test_more_scenes_than_the_version_has_is_refused() -> None:
+    with pytest.raises(UserError, match="trainval"):
+        scene_names("v1.0-mini", 11)
+    assert len(set(scene_names("v1.0-trainval", 850))) == 850
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--image-size", "800"], "WIDTHxHEIGHT"),
+        (["--scenes", "1"], "at least 2"),
+        (["--workers", "0"], "1 or more"),
+        (["--version", "v2"], "v1.0-mini"),
+    ],
+)
+def test_wrong_arguments_are_one_line_and_exit_2(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "tools/make_demo_data.py", str(tmp_path / "x"), *arguments],
+        cwd=CODE, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2 and done.stdout == ""
+    assert message in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "x").exists()
+
+
+def test_tables_of_any_size_load_in_the_devkit(tmp_path: Path) -> None:
+    from nuscenes import NuScenes
+
+    write_tables(tmp_path / "v1.0-trainval", 240)
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "none.png").touch()
+    nusc = NuScenes("v1.0-trainval", str(tmp_path), verbose=False)
+    assert len(nusc.sample) == 240
+    # the shares of nuScenes trainval: 34,149 samples, 1.17 M annotations, 2.6 M sample_data
+    assert len(nusc.sample_annotation) / 240 == pytest.approx(1_166_187 / 34_149, rel=0.1)
+    assert len(nusc.sample_data) / 240 == pytest.approx(2_631_083 / 34_149, rel=0.05)
+    assert all(len(sample["data"]) == 12 for sample in nusc.sample)
+    for annotation in nusc.sample_annotation[::50]:
+        assert np.isfinite(nusc.box_velocity(annotation["token"])).all()
+    assert generate_tables(240)["sample_data"] == [
+        {k: row[k] for k in row if k not in ("sensor_modality", "channel")}
+        for row in nusc.sample_data
+    ]
