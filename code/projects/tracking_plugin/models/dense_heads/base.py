@@ -1,10 +1,19 @@
-"""What a detection head returns to the tracker."""
+"""What detection heads share: their output, the branches on every query, the output shapes."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+
+from projects.tracking_plugin.errors import UserError
+from projects.tracking_plugin.models.box_coder import refine_code
+
+CLS_PRIOR = 0.01
 
 
 @dataclass
@@ -23,3 +32,75 @@ class HeadOutput:
     all_bbox_preds: Tensor
     query_feats: Tensor
     reference_points: Tensor
+
+
+def cls_branch(embed_dims: int, num_classes: int, num_fcs: int = 2) -> nn.Sequential:
+    """(Linear, LN, ReLU) x num_fcs, Linear; the bias starts at a prior of :data:`CLS_PRIOR`."""
+    layers: list[nn.Module] = []
+    for _ in range(num_fcs):
+        layers += [nn.Linear(embed_dims, embed_dims), nn.LayerNorm(embed_dims), nn.ReLU(True)]
+    output = nn.Linear(embed_dims, num_classes)
+    nn.init.constant_(output.bias, -math.log((1 - CLS_PRIOR) / CLS_PRIOR))
+    return nn.Sequential(*layers, output)
+
+
+def reg_branch(embed_dims: int, code_size: int, num_fcs: int = 2) -> nn.Sequential:
+    """(Linear, ReLU) x num_fcs, Linear."""
+    layers: list[nn.Module] = []
+    for _ in range(num_fcs):
+        layers += [nn.Linear(embed_dims, embed_dims), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(embed_dims, code_size))
+
+
+def refine_fp32(
+    raw: Tensor, reference_points: Tensor, pc_range: Sequence[float]
+) -> tuple[Tensor, Tensor]:
+    """:func:`refine_code` in float32 whatever autocast says: positions need the digits."""
+    with torch.autocast(raw.device.type, enabled=False):
+        return refine_code(raw.float(), reference_points.float(), pc_range)
+
+
+# Settings that published configurations give their heads, and the only values that mean something
+# here: losses, assignment and box selection belong to the tracker.
+_STATED: dict[str, tuple[Any, ...] | None] = {
+    "num_query": None,
+    "bbox_coder": None,
+    "loss_cls": None,
+    "loss_bbox": None,
+    "loss_iou": None,
+    "code_weights": None,
+    "sync_cls_avg_factor": None,
+    "train_cfg": None,
+    "test_cfg": None,
+    "with_position": (True,),
+    "with_multiview": (True,),
+    "normedlinear": (False,),
+    "as_two_stage": (False,),
+}
+
+
+def check_stated(head: str, stated: dict[str, Any]) -> None:
+    """Accept settings of published configurations that have no effect in a head.
+
+    Args:
+        head: its name, for messages.  stated: the settings.
+
+    Raises:
+        UserError: an unknown setting, or a value that asks for something else.
+    """
+    for key, value in stated.items():
+        if key not in _STATED:
+            raise UserError(f"unknown setting '{key}' of {head} in the config")
+        allowed = _STATED[key]
+        if allowed is not None and value not in allowed:
+            raise UserError(f"{head}: {key}={value} is not supported, use {allowed[0]}")
+
+
+def head_pc_range(
+    head: str, pc_range: Sequence[float] | None, stated: dict[str, Any]
+) -> list[float]:
+    """``pc_range``, or where published configurations have it: the box coder's."""
+    pc_range = pc_range or (stated.get("bbox_coder") or {}).get("pc_range")
+    if pc_range is None:
+        raise UserError(f"{head} needs pc_range, of its own or in its bbox_coder")
+    return list(pc_range)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from projects.tracking_plugin.errors import UserError
+from projects.tracking_plugin.registry import MODELS
 
 TEMPERATURE = 10000.0
 
@@ -48,23 +51,30 @@ def time_position_embedding(num_steps: int, dims: int, device: torch.device | st
     return sine_features(steps * (2 * math.pi), dims)
 
 
-def sine_positional_encoding_3d(mask: Tensor, num_feats: int = 128) -> Tensor:
-    """2D sine encoding over (camera, y, x) of the valid pixels (PETR's SinePositionalEncoding3D).
+@MODELS.register_module()
+class SinePositionalEncoding3D(nn.Module):
+    """2D sine encoding over (camera, y, x) of the valid pixels (PETR).
 
-    Coordinates count the valid entries along each axis from 1, divided by the last count. Unlike the
-    encodings above, every axis lists its sines before its cosines.
+    Coordinates count the valid entries along each axis from 1, divided by the last count. Unlike
+    in the encodings above, every axis lists its sines before its cosines.
 
     Args:
-        mask: [B, V, h, w] bool, True = padding.
-
-    Returns:
-        [B, V, 3 * num_feats, h, w] in the order camera, y, x.
+        num_feats: features per axis.  normalize: stated by configurations; always so.
     """
-    valid = (~mask).float()
-    features = []
-    for dim in (1, 2, 3):
-        count = valid.cumsum(dim)
-        last = count.narrow(dim, count.shape[dim] - 1, 1)
-        angles = count / (last + 1e-6) * (2 * math.pi)
-        features.append(sine_features(angles, num_feats, interleaved=False))
-    return torch.cat(features, dim=-1).permute(0, 1, 4, 2, 3)
+
+    def __init__(self, num_feats: int, normalize: bool = True) -> None:
+        super().__init__()
+        if not normalize:
+            raise UserError("SinePositionalEncoding3D: set normalize=True, nothing else exists")
+        self.num_feats = num_feats
+
+    def forward(self, mask: Tensor) -> Tensor:
+        """Mask [B, V, h, w] bool, True = padding, to [B, V, 3 * num_feats, h, w]."""
+        valid = (~mask).float()
+        features = []
+        for dim in (1, 2, 3):
+            count = valid.cumsum(dim)
+            last = count.narrow(dim, count.shape[dim] - 1, 1)
+            angles = count / (last + 1e-6) * (2 * math.pi)
+            features.append(sine_features(angles, self.num_feats, interleaved=False))
+        return torch.cat(features, dim=-1).permute(0, 1, 4, 2, 3)

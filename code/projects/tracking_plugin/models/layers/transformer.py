@@ -1,8 +1,8 @@
 """Post-norm transformer decoder: self-attention, cross-attention, feed-forward, each + LayerNorm.
 
 Used by the detection heads and by past and future reasoning. The classes read the nested mm-style
-configuration (``PETRTransformer`` > ``decoder`` > ``transformerlayers`` > ``attn_cfgs``); tensors are
-batch first everywhere.
+configuration (``PETRTransformer`` > ``decoder`` > ``transformerlayers`` > ``attn_cfgs``); tensors
+are batch first everywhere.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class TransformerDecoder(nn.Module):
         return torch.stack(outputs)
 
 
-@MODELS.register_module(name=["PETRTransformer", "TemporalTransformer"])
+@MODELS.register_module(name=["PETRTransformer", "TemporalTransformer", "Detr3DTransformer"])
 class Transformer(nn.Module):
     """A decoder under the name ``decoder``: heads and reasoning share it.
 
@@ -169,10 +169,13 @@ class Transformer(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Xavier-uniform for every matrix, as in DETR."""
+        """Xavier-uniform for every matrix, as in DETR, except where a part knows better."""
         for parameter in self.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
+        for module in self.decoder.modules():
+            if hasattr(module, "init_weights"):
+                module.init_weights()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """See the decoder's ``forward``."""

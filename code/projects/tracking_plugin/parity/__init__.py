@@ -1,0 +1,1 @@
+"""Comparison of this code with reference outputs ("golden files"), array by array."""
