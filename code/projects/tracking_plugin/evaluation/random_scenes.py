@@ -177,7 +177,7 @@ class _Tables:
     ) -> tuple[str, np.ndarray, np.ndarray]:
         """Add an instance; return its class, frames [m] and path [m, 2]."""
         rng, t = self.rng, self.tables
-        share = np.array([s * (n in self.config.classes) for s, n in zip(_SHARE, _NAMES, strict=True)])
+        share = _SHARE * np.isin(_NAMES, self.config.classes)
         cls = str(rng.choice(_NAMES, p=share / share.sum()))
         first = int(rng.integers(0, max(1, len(tokens) - 2)))
         last = int(rng.integers(first + 1, len(tokens) + 1))

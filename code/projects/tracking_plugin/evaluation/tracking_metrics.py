@@ -36,7 +36,7 @@ class ClassResult:
 
     Attributes:
         curves: name -> [num_thresholds], from recall 1 down to min_recall; also ``confidence`` and
-            ``recall_hypo``. NaN where a recall is not achieved, and everywhere without ground truth.
+            ``recall_hypo``. NaN where a recall is not achieved; all NaN without ground truth.
         values: name -> number at the threshold with the best MOTA, and amota / amotp.
         best: index of that threshold; None when there is none.
         gt, pred: the class's boxes; ``outcome`` pairs them at the best threshold (row 0);

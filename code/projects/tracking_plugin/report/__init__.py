@@ -1,0 +1,1 @@
+"""The evaluation report: one self-contained HTML file, the same content as JSON, and a picture."""
