@@ -87,6 +87,7 @@ def _same_sign(ours: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.
 def check_augmentation(arrays: Arrays, meta: Mapping[str, Any]) -> Iterator[Row]:
     """f_: draws, pixels, intrinsics, projections, normalisation and padding of every variant."""
     images = arrays["img"]
+    size = (int(images.shape[2]), int(images.shape[3]))
     lidar2cam = np.swapaxes(arrays["extrinsics_T"], -1, -2)
     for name, variant in meta["variants"].items():
         conf = AugmentationConfig.from_dict(variant["conf"])
@@ -97,7 +98,7 @@ def check_augmentation(arrays: Arrays, meta: Mapping[str, Any]) -> Iterator[Row]
             yield f"{name}.sampled.{key}", np.array(getattr(augmentation, key)), np.array(value)
         pixels = np.stack([[augmentation(i, "pillow") for i in clip] for clip in images])
         yield f"{name}.aug", pixels, arrays[f"{name}.aug"]
-        intrinsics = augmentation.intrinsics(arrays["intrinsics"][:, :3, :3], images.shape[2:4])
+        intrinsics = augmentation.intrinsics(arrays["intrinsics"][:, :3, :3], size)
         lidar2img = geometry.lidar2img_matrix(intrinsics, lidar2cam)
         frames = len(images)  # every frame of the clip is treated alike
         reference = arrays[f"{name}.intrinsics"][..., :3, :3]
