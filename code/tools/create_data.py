@@ -8,6 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from projects.tracking_plugin.conversion.version_folder import version_folder
 from projects.tracking_plugin.errors import UserError, run_cli
 
 VERSIONS = {
@@ -39,11 +40,13 @@ def main() -> int:
         raise UserError(
             f"{args.dataset} has no version '{args.version}': use {' or '.join(versions)}"
         )
+    version = versions[args.version]
+    version_folder(args.root_path, version)
     from projects.tracking_plugin.conversion.run import convert_folder
 
     convert_folder(
         args.root_path,
-        versions[args.version],
+        version,
         args.out_dir or args.root_path,
         args.extra_tag,
         forecasting=args.forecasting,

@@ -37,7 +37,7 @@ def convert_folder(
     """
     from tqdm import tqdm
 
-    bar: dict[str, Any] = {"unit_scale": True, "mininterval": 0.5, "dynamic_ncols": True}
+    bar: dict[str, Any] = {"unit_scale": True, "mininterval": 0.5, "leave": False}
     size = tables_size(root, version)
     with tqdm(total=size, desc="read tables", unit="B", **bar) as reading:
         tables = load_tables(root, version, workers, reading.update)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from projects.tracking_plugin.conversion.json_rows import iter_rows
+from projects.tracking_plugin.conversion.version_folder import version_folder
 from projects.tracking_plugin.errors import UserError
 from projects.tracking_plugin.structures import CAMERAS
 
@@ -98,14 +99,7 @@ def load_tables(
     Raises:
         UserError: a missing or damaged table, a row without a column, a dangling token.
     """
-    folder = Path(root, version)
-    if not folder.is_dir():
-        found = sorted(p.name for p in Path(root).glob("v1.0-*"))
-        have = f"it has {', '.join(found)}" if found else "it has no version folder"
-        raise UserError(
-            f"no nuScenes {version} in {root} ({have}): set NUSCENES / --root-path to the folder "
-            "that holds maps/, samples/ and the version folder"
-        )
+    folder = version_folder(root, version)
     small = {name: read_columns(folder, name) for name in ("scene", "sensor", "calibrated_sensor")}
     channels = _sensor_channels(small["sensor"], small["calibrated_sensor"])
     rest = [name for name in _COLUMNS if name not in small]
