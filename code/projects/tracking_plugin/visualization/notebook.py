@@ -1,0 +1,166 @@
+"""What the notebooks share: which checkpoint and data, and how pictures are shown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from projects.tracking_plugin.errors import UserError
+from projects.tracking_plugin.visualization.scenes import (
+    SceneFrames,
+    find_infos,
+    load_split,
+)
+
+CODE = Path(__file__).resolve().parents[3]
+REPOSITORY = CODE.parent
+FAST = bool(os.environ.get("PFTRACK_NOTEBOOK_FAST"))
+
+
+@dataclass
+class Setting:
+    """What a notebook works on.
+
+    Attributes:
+        config: configuration file.  checkpoint: weights.
+        data_root: nuScenes folder.  version: nuScenes version.
+        out: folder for what the notebook writes.
+        max_frames: frames of a scene that are tracked.
+    """
+
+    config: str
+    checkpoint: str
+    data_root: Path
+    version: str
+    out: Path
+    max_frames: int
+
+    def scenes(self, split: str = "val") -> list[SceneFrames]:
+        """The scenes of a split."""
+        return load_split(self.data_root, self.version, split)
+
+    @property
+    def overrides(self) -> list[str]:
+        """``key=value`` changes that point the configuration to the data."""
+        changes = [f"data_root={self.data_root}/"]
+        for section in ("train", "val", "test"):
+            split = "train" if section == "train" else "val"
+            infos = find_infos(self.data_root, self.version, split)
+            changes += [f"data.{section}.data_root={self.data_root}/"]
+            changes += [f"data.{section}.ann_file={infos}"]
+        return changes
+
+    def load_config(self) -> Any:
+        """The expanded configuration with :attr:`overrides`."""
+        from projects.tracking_plugin.config import load_config
+
+        return load_config(self.config, self.overrides)
+
+
+def demo() -> Setting:
+    """The demo checkpoint on generated data, which is made when it is not there.
+
+    ``PFTRACK_NOTEBOOK_CHECKPOINT``, ``_CONFIG`` and ``_DATA`` (folder) choose something else
+    without a change to the notebook.
+    """
+    checkpoint = os.environ.get("PFTRACK_NOTEBOOK_CHECKPOINT", "demo/f3_demo.pth")
+    config = os.environ.get("PFTRACK_NOTEBOOK_CONFIG", "projects/configs/tracking/demo/f3_demo.py")
+    if "PFTRACK_NOTEBOOK_DATA" in os.environ:
+        return published(checkpoint, os.environ["PFTRACK_NOTEBOOK_DATA"], config=config)
+    out = CODE / "work_dirs" / "notebooks" / ("fast" if FAST else "full")
+    data = CODE / "work_dirs" / "demo" / "nuscenes"
+    if FAST or not (data / "v1.0-mini").is_dir() or not _has_infos(data):
+        data = out / "nuscenes"
+        _generate(data)
+    return Setting(_in_code(config), checkpoint, data, "v1.0-mini", out, 6 if FAST else 40)
+
+
+def published(
+    checkpoint: str = "f3_all/final.pth",
+    data_root: str | Path = "data/nuscenes",
+    version: str | None = None,
+    config: str | None = None,
+) -> Setting:
+    """A published (or your own) checkpoint on real data.
+
+    Args:
+        checkpoint: absolute, relative, or below ``checkpoints/``.
+        data_root: nuScenes folder, relative to ``code/``; info files in it or beside it.
+        version: default: the one the folder has.
+        config: default: the one that belongs to the checkpoint.
+
+    Raises:
+        UserError: no such checkpoint or data.
+    """
+    from projects.tracking_plugin.checkpoints.fit import config_of_checkpoint
+
+    root = Path(data_root) if Path(data_root).is_absolute() else CODE / data_root
+    versions = [version] if version else ["v1.0-trainval", "v1.0-mini"]
+    found = [v for v in versions if (root / v / "scene.json").is_file()]
+    if not found:
+        raise UserError(f"no nuScenes {' or '.join(versions)} in '{root}'")
+    chosen = _in_code(config) if config else str(config_of_checkpoint(checkpoint))
+    out = CODE / "work_dirs" / "notebooks" / Path(checkpoint).stem
+    return Setting(chosen, checkpoint, root, found[0], out, 6 if FAST else 40)
+
+
+def _in_code(path: str) -> str:
+    return path if Path(path).is_absolute() else str(CODE / path)
+
+
+def _has_infos(data: Path) -> bool:
+    try:
+        find_infos(data, "v1.0-mini", "val")
+    except UserError:
+        return False
+    return True
+
+
+def _generate(data: Path) -> None:
+    from projects.tracking_plugin.conversion.run import convert_folder
+    from projects.tracking_plugin.demo_data import generate_dataset
+
+    frames, size = (6, (400, 225)) if FAST else (40, (800, 450))
+    generate_dataset(data, scenes=2, frames=frames, image_size=size, workers=2, progress=True)
+    if not _has_infos(data):
+        convert_folder(
+            str(data), "v1.0-mini", str(data.parent), "tracking_forecasting", forecasting=True
+        )
+
+
+def show(picture: np.ndarray, width: int | None = None) -> None:
+    """Display a BGR picture in the notebook."""
+    from IPython.display import Image, display
+
+    ok, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    assert ok
+    display(Image(data=data.tobytes(), width=width))
+
+
+def slider(draw: Callable[[int], Any] | Sequence[np.ndarray], count: int | None = None) -> None:
+    """A slider over frames.
+
+    Args:
+        draw: called with the frame number, displays something; or the BGR pictures themselves.
+        count: number of frames; not needed for pictures.
+    """
+    from ipywidgets import IntSlider, interact
+
+    function: Callable[[int], Any]
+    if callable(draw):
+        assert count is not None
+        function, total = draw, count
+    else:
+        pictures = draw
+
+        def function(frame: int) -> None:
+            show(pictures[frame])
+
+        total = len(pictures)
+    interact(function, frame=IntSlider(0, 0, max(total - 1, 0), description="frame"))
