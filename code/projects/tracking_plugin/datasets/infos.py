@@ -73,7 +73,7 @@ class RestrictedUnpickler(pickle.Unpickler):
             raise pickle.UnpicklingError(f"it refers to '{module}.{name}'")
         if module.startswith(("numpy._core", "numpy.core")):
             # Whichever numpy wrote it, take the one that is here.
-            here = "numpy._core" if hasattr(np, "_core") else "numpy.core"
+            here = "numpy.core" if np.__version__.startswith("1.") else "numpy._core"
             module = here + module[module.index("core") + len("core") :]
         return super().find_class(module, name)
 
