@@ -162,13 +162,14 @@ def test_ground_truth_as_prediction_is_perfect(nusc, root: Path, tmp_path: Path)
     )  # fmt: skip
     metrics, _ = tracking.evaluate()
     summary = metrics.serialize()
-    present = {box["tracking_name"] for rows in results["tracking"].values() for box in rows}
-    assert len(present) >= 4
-    for name in present:
-        if not np.isnan(summary["label_metrics"]["amota"][name]):
-            assert summary["label_metrics"]["amota"][name] == pytest.approx(1.0)
-            assert summary["label_metrics"]["ids"][name] == 0
-            assert summary["label_metrics"]["fp"][name] == 0
+    (frames,) = tracking.tracks_gt.values()
+    counted = {box.tracking_name for boxes in frames.values() for box in boxes}
+    assert len(counted) >= 4
+    for name in counted:
+        assert summary["label_metrics"]["amota"][name] == pytest.approx(1.0)
+        for mistake in ("fp", "fn", "ids", "frag"):
+            assert summary["label_metrics"][mistake][name] == 0
+    assert summary["amota"] == pytest.approx(1.0)
 
     detection = DetectionEval(
         nusc, config_factory("detection_cvpr_2019"), str(paths["detection"]), "mini_val",

@@ -6,8 +6,11 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -122,12 +125,19 @@ def generate_dataset(
     plans = [plan_scene(i, name, frames, request.image_size, seed) for i, name in enumerate(names)]
     tasks = [(i, frame) for i in range(len(plans)) for frame in range(frames)]
     records: list[list[FrameRecord]] = [[] for _ in plans]
-    with _recorder(plans, partial, workers) as results:
-        bar = tqdm(results(tasks), "demo data", len(tasks), unit="frame", disable=not progress)
+    try:
+        recorded = _record(plans, partial, workers, tasks)
+        bar = tqdm(recorded, "demo data", len(tasks), unit="frame", disable=not progress)
         for (index, _), record in zip(tasks, bar, strict=True):
             records[index].append(record)
-    _write_tables(partial, request, plans, records)
-    shutil.rmtree(partial / ".records")
+        _write_tables(partial, request, plans, records)
+        shutil.rmtree(partial / ".records")
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror}; the same command goes on") from None
+    except BrokenProcessPool:
+        raise UserError(
+            "a worker process was killed (memory?): the same command goes on, use fewer --workers"
+        ) from None
     if out.is_dir():
         out.rmdir()
     os.replace(partial, out)
@@ -201,8 +211,18 @@ _worker: _Worker | None = None
 
 def _start_worker(plans: list[ScenePlan], folder: Path) -> None:
     global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     _worker = _Worker(plans, folder)
+
+
+def _exit_with_parent() -> None:
+    """A killed parent must not leave workers behind."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(task: tuple[int, int]) -> FrameRecord:
@@ -210,26 +230,25 @@ def _work(task: tuple[int, int]) -> FrameRecord:
     return _worker(task)
 
 
-@contextmanager
-def _recorder(plans: list[ScenePlan], folder: Path, workers: int) -> Iterator[Any]:
-    """A function that maps (scene, frame) tasks to their records, in order."""
+def _record(
+    plans: list[ScenePlan], folder: Path, workers: int, tasks: list[tuple[int, int]]
+) -> Iterator[FrameRecord]:
+    """The records of (scene, frame) tasks, in order; their files are written on the way."""
     if workers <= 1:
         threads = cv2.getNumThreads()
         cv2.setNumThreads(1)
-        worker = _Worker(plans, folder)
-
-        def in_process(tasks: Iterable[tuple[int, int]]) -> Iterator[FrameRecord]:
-            return map(worker, tasks)
-
         try:
-            yield in_process
+            yield from map(_Worker(plans, folder), tasks)
         finally:
             cv2.setNumThreads(threads)
         return
     # spawn: the caller may hold threads (torch, OpenCV), which a fork would break
     context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, _start_worker, (plans, folder)) as pool:
-        yield lambda tasks: pool.imap(_work, tasks, chunksize=5)
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (plans, folder))
+    try:
+        yield from pool.map(_work, tasks, chunksize=5)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _write_tables(
