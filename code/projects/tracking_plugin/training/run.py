@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -109,7 +108,9 @@ def _train(
 def _build_job(
     request: Request, cfg: Any, settings: TrainSettings, world: World, work_dir: Path
 ) -> Any:
-    from projects.tracking_plugin.datasets.loader import build_dataset, collate
+    import projects.tracking_plugin.models  # noqa: F401 (registers the components)
+    from projects.tracking_plugin.datasets.collate import collate_clips
+    from projects.tracking_plugin.datasets.loader import build_dataset
     from projects.tracking_plugin.registry import build_model
     from projects.tracking_plugin.structures import CLASSES
     from projects.tracking_plugin.training.loop import Job
@@ -129,7 +130,7 @@ def _build_job(
         "seed": settings.seed,
         "record": run_record(request.config_file, settings.seed, world.device, world.size),
     }
-    return Job(model, dataset, collate, settings, work_dir, meta, None)
+    return Job(model, dataset, collate_clips, settings, work_dir, meta, None)
 
 
 def _with_request(settings: TrainSettings, request: Request) -> TrainSettings:

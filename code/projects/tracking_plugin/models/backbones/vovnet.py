@@ -36,7 +36,9 @@ class VoVNetSpec:
 
 _SLIM = ((64, 80, 96, 112), (112, 256, 384, 512))
 _FULL = ((128, 160, 192, 224), (256, 512, 768, 1024))
+_TINY = ((32, 48, 64, 80), (64, 128, 192, 256))  # ours, for the demo on two CPU cores
 SPECS = {
+    "V-19-tiny-eSE": VoVNetSpec((16, 16, 32), *_TINY, 3, (1, 1, 1, 1)),
     "V-19-slim-dw-eSE": VoVNetSpec((64, 64, 64), *_SLIM, 3, (1, 1, 1, 1), depthwise=True),
     "V-19-dw-eSE": VoVNetSpec((64, 64, 64), *_FULL, 3, (1, 1, 1, 1), depthwise=True),
     "V-19-slim-eSE": VoVNetSpec((64, 64, 128), *_SLIM, 3, (1, 1, 1, 1)),
