@@ -40,6 +40,15 @@ def forecasting_table(forecasting: dict) -> str:
     return align(rows)
 
 
+def detection_table(summary: dict) -> str:
+    """The devkit's detection summary: mAP, NDS, true-positive errors, and AP by class."""
+    errors = summary["tp_errors"]
+    rows = [["class", "AP"], *([n, _number(v)] for n, v in summary["mean_dist_aps"].items())]
+    lines = [f"mAP {summary['mean_ap']:.4f}   NDS {summary['nd_score']:.4f}"]
+    lines.append("   ".join(f"m{n[:-4].title()[:5]} {v:.4f}" for n, v in errors.items()))
+    return "\n".join([*lines, "", align(rows)])
+
+
 def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
 

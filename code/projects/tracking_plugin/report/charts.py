@@ -93,7 +93,7 @@ class FrameViews:
     """Bird's-eye pictures of single frames around an object, north up."""
 
     _SIZE = 240
-    _METRES = 24.0  # half the width
+    _METRES = 16.0  # half the width
     _TRAIL = 4  # earlier frames drawn as a line
 
     def __init__(self, evaluation: Evaluation):
@@ -108,7 +108,7 @@ class FrameViews:
         gt, pred = self._tables[event.class_name]
         parts = [self._ego(event)]
         parts += [
-            f'<circle class="truth" cx="{x:.1f}" cy="{y:.1f}" r="9"/>'
+            f'<circle class="truth" cx="{x:.1f}" cy="{y:.1f}" r="11"/>'
             for _track, x, y in self._visible(gt, event)
         ]
         for track, x, y in self._visible(pred, event):
@@ -117,11 +117,11 @@ class FrameViews:
             trail = self._trail(pred, track, event)
             parts.append(f'<path class="line s{color}" d="M{trail}"/>')
             parts.append(
-                f'<circle class="dot s{color}" cx="{x:.1f}" cy="{y:.1f}" r="5">'
+                f'<circle class="dot s{color}" cx="{x:.1f}" cy="{y:.1f}" r="6">'
                 f"<title>{escape(name)}</title></circle>"
             )
         half = self._SIZE / 2
-        parts.append(f'<circle class="focus" cx="{half}" cy="{half}" r="16"/>')
+        parts.append(f'<circle class="focus" cx="{half}" cy="{half}" r="20"/>')
         label = escape(f"{event.kind} at {event.scene}, frame {event.step}")
         return (
             f'<svg class="view" viewBox="0 0 {self._SIZE} {self._SIZE}" role="img" '

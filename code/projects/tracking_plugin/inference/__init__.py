@@ -1,0 +1,1 @@
+"""Streaming inference: whole scenes through a tracker, on any number of processes, to a file."""

@@ -1,0 +1,255 @@
+"""Tracks all scenes of a split: in this process, or sharded over several.
+
+Every scene starts from an empty tracker and its track ids carry the scene's number in the split,
+so the results do not depend on how scenes are spread over processes, nor on interruptions.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from projects.tracking_plugin.errors import UserError
+from projects.tracking_plugin.inference.scene_results import (
+    SceneResult,
+    SceneStore,
+    file_identity,
+    write_results,
+)
+from projects.tracking_plugin.inference.sharding import balance
+
+Report = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class InferenceJob:
+    """What to run, as plain values that travel to other processes.
+
+    Attributes:
+        config: configuration file.  overrides: ``key=value`` changes to it.
+        checkpoint: weights.
+        split: ``val``, ``train`` or ``test``, a section of ``data`` in the configuration.
+        task: ``tracking``, or ``detection``: every frame on its own, all ten classes.
+        precision: ``fp32``, ``fp16`` or ``bf16``.
+        fuse_conv_bn: fold batch norms into the convolutions before them.
+        compile: run the network through ``torch.compile``.
+    """
+
+    config: str
+    checkpoint: str
+    split: str = "val"
+    overrides: tuple[str, ...] = ()
+    task: Literal["tracking", "detection"] = "tracking"
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    fuse_conv_bn: bool = False
+    compile: bool = False
+
+
+@dataclass
+class InferenceRun:
+    """Outcome of :func:`run_inference`.
+
+    Attributes:
+        result_path: submission file.  frames, scenes: in it.
+        seconds: time by stage, summed over processes and interrupted runs.
+        wall_seconds: of this call.
+        version, data_root: nuScenes version and folder of the data.
+    """
+
+    result_path: Path
+    frames: int
+    scenes: int
+    version: str
+    data_root: str
+    wall_seconds: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def build_split(job: InferenceJob) -> Any:
+    """The dataset of a job's split, in test mode.
+
+    Raises:
+        UserError: from the configuration or the info file.
+    """
+    from projects.tracking_plugin.config import load_config
+    from projects.tracking_plugin.datasets.loader import build_dataset
+
+    cfg = load_config(job.config, list(job.overrides))
+    if job.split == "test":
+        val = str(cfg.data["val"]["ann_file"])
+        name = Path(val).name.replace("infos_val", "infos_test")
+        return build_dataset(cfg, "test", ann_file=str(Path(val).with_name(name)))
+    if job.split not in cfg.data:
+        raise UserError(f"the configuration {job.config} has no split '{job.split}'")
+    return build_dataset(cfg, job.split, test_mode=True)
+
+
+def run_inference(
+    job: InferenceJob, devices: list[str], out_dir: str | Path, keep_scenes: bool = False
+) -> InferenceRun:
+    """Track every scene of the split and write ``<out_dir>/results_nusc.json``.
+
+    Scenes finished by an earlier, interrupted call with the same job are not run again.
+
+    Args:
+        devices: one per process; a single one runs in this process.
+        keep_scenes: leave the files of single scenes behind.
+
+    Raises:
+        UserError: anything wrong with configuration, checkpoint or data, from any process.
+    """
+    import time
+
+    from tqdm import tqdm
+
+    start = time.perf_counter()
+    out_dir = Path(out_dir)
+    dataset = build_split(job)
+    identity = {
+        **asdict(job),
+        "config": _config_text(job),
+        "checkpoint": file_identity(job.checkpoint),
+        "infos": [str(info["token"]) for info in (dataset.infos[0], dataset.infos[-1])],
+        "frames": len(dataset),
+    }
+    store = SceneStore(out_dir, identity)
+    lengths = {scene: len(indices) for scene, indices in dataset.scenes.items()}
+    todo = {scene: n for scene, n in lengths.items() if store.load(scene) is None}
+    done = len(dataset) - sum(todo.values())
+    with tqdm(total=len(dataset), initial=done, desc=job.task, unit="frame", smoothing=0.1) as bar:
+        if todo and len(devices) == 1:
+            work_on_scenes(job, dataset, list(todo), devices[0], store, bar.update)
+        elif todo:
+            _run_processes(job, balance(todo, len(devices)), devices, out_dir, identity, bar.update)
+
+    seconds: dict[str, float] = {}
+
+    def finished() -> Iterable[SceneResult]:
+        for scene in lengths:
+            result = store.load(scene)
+            if result is None:
+                raise RuntimeError(f"scene {scene} has no result in {store.folder}")
+            for stage, spent in result.seconds.items():
+                seconds[stage] = seconds.get(stage, 0.0) + spent
+            yield result
+
+    path = out_dir / "results_nusc.json"
+    write_results(path, finished())
+    if not keep_scenes:
+        store.remove()
+    return InferenceRun(
+        result_path=path,
+        frames=len(dataset),
+        scenes=len(lengths),
+        version=dataset.version,
+        data_root=str(dataset.data_root),
+        wall_seconds=time.perf_counter() - start,
+        seconds=seconds,
+    )
+
+
+def _config_text(job: InferenceJob) -> str:
+    from projects.tracking_plugin.config import load_config
+
+    return str(load_config(job.config, list(job.overrides))._cfg_dict)
+
+
+def work_on_scenes(
+    job: InferenceJob,
+    dataset: Any,
+    scenes: list[str],
+    device: str,
+    store: SceneStore,
+    report: Report,
+) -> None:
+    """Run some scenes one after another, storing each when it is finished.
+
+    Args:
+        report: called with the number of frames done since the last call.
+    """
+    from projects.tracking_plugin.inference.scene_runner import SceneRunner
+
+    runner = SceneRunner(job, dataset, device)
+    for scene in scenes:
+        store.save(scene, runner.run(scene, report))
+
+
+def _run_processes(
+    job: InferenceJob,
+    shards: list[list[str]],
+    devices: list[str],
+    out_dir: Path,
+    identity: dict[str, Any],
+    report: Report,
+) -> None:
+    """One process per device; ends them all when one fails."""
+    context = multiprocessing.get_context("spawn")
+    messages: Any = context.Queue()
+    if set(devices) == {"cpu"}:
+        # Read by the children when they import torch; explicit settings win.
+        cores = os.cpu_count() or 1
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // len(devices))))
+    workers = [
+        context.Process(
+            target=_worker, args=(job, scenes, device, out_dir, identity, messages), daemon=True
+        )
+        for scenes, device in zip(shards, devices, strict=True)
+        if scenes
+    ]
+    for worker in workers:
+        worker.start()
+    finished = 0
+    try:
+        while finished < len(workers):
+            try:
+                kind, value = messages.get(timeout=1.0)
+            except queue.Empty:
+                dead = [w for w in workers if w.exitcode not in (None, 0)]
+                if dead and messages.empty():
+                    raise RuntimeError(
+                        f"an inference process ended with status {dead[0].exitcode}; finished "
+                        f"scenes are kept, start again to continue"
+                    ) from None
+                continue
+            if kind == "frames":
+                report(value)
+            elif kind == "done":
+                finished += 1
+            elif kind == "user error":
+                raise UserError(value)
+            else:
+                raise RuntimeError(f"an inference process failed:\n{value}")
+    finally:
+        for worker in workers:
+            if finished < len(workers):
+                worker.terminate()
+            worker.join()
+
+
+def _worker(
+    job: InferenceJob,
+    scenes: list[str],
+    device: str,
+    out_dir: Path,
+    identity: dict[str, Any],
+    messages: Any,
+) -> None:
+    import signal
+    import traceback
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
+    try:
+        store = SceneStore(out_dir, identity)
+        work_on_scenes(
+            job, build_split(job), scenes, device, store, lambda n: messages.put(("frames", n))
+        )
+        messages.put(("done", None))
+    except UserError as error:
+        messages.put(("user error", str(error)))
+    except Exception:
+        messages.put(("error", traceback.format_exc()))

@@ -1,0 +1,90 @@
+"""Results of finished scenes on disk, so that interrupted inference goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Box = dict[str, Any]
+META = {
+    "use_camera": True,
+    "use_lidar": False,
+    "use_radar": False,
+    "use_map": False,
+    "use_external": False,
+}
+
+
+@dataclass
+class SceneResult:
+    """What inference leaves of one scene.
+
+    Attributes:
+        boxes: boxes of each frame in the nuScenes submission format, by sample token.
+        seconds: time spent by stage (``decode``: waiting for images).
+    """
+
+    boxes: dict[str, list[Box]]
+    seconds: dict[str, float]
+
+
+class SceneStore:
+    """A folder with one file per finished scene of one run.
+
+    A run is identified by everything its numbers depend on (``identity``): another checkpoint,
+    configuration or option never picks up these files.
+    """
+
+    def __init__(self, folder: str | Path, identity: Mapping[str, Any]):
+        text = json.dumps(identity, sort_keys=True, default=str)
+        name = hashlib.sha256(text.encode()).hexdigest()[:12]
+        self.folder = Path(folder) / f"scenes-{name}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def save(self, scene: str, result: SceneResult) -> None:
+        """Store a finished scene; it is there as a whole or not at all."""
+        temporary = self.folder / f".{scene}.{os.getpid()}.tmp"
+        temporary.write_text(json.dumps(vars(result)), encoding="utf-8")
+        os.replace(temporary, self.folder / f"{scene}.json")
+
+    def load(self, scene: str) -> SceneResult | None:
+        """A finished scene; None when it is not finished or not readable."""
+        try:
+            content = json.loads((self.folder / f"{scene}.json").read_text(encoding="utf-8"))
+            return SceneResult(**content)
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def remove(self) -> None:
+        """Delete the folder and its scenes."""
+        for file in self.folder.iterdir():
+            file.unlink()
+        self.folder.rmdir()
+
+
+def file_identity(path: str | Path) -> list[Any]:
+    """Name, size and time of a file: changes when the file does."""
+    path = Path(path).resolve()
+    status = path.stat()
+    return [str(path), status.st_size, status.st_mtime_ns]
+
+
+def write_results(path: str | Path, scenes: Iterable[SceneResult]) -> None:
+    """Write a submission file scene by scene; complete or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(f'{{"meta": {json.dumps(META)}, "results": {{')
+        separator = ""
+        for scene in scenes:
+            for token, boxes in scene.boxes.items():
+                file.write(f"{separator}{json.dumps(token)}: {json.dumps(boxes)}")
+                separator = ", "
+        file.write("}}")
+    os.replace(temporary, path)

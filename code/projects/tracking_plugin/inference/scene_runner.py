@@ -1,0 +1,96 @@
+"""One process's part of inference: whole scenes, one after another, images decoded ahead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from projects.tracking_plugin.api import load_tracker
+from projects.tracking_plugin.config import load_config
+from projects.tracking_plugin.datasets.frames import FrameArrays, prepared_frames
+from projects.tracking_plugin.inference import acceleration
+from projects.tracking_plugin.inference.detection import detect_frame
+from projects.tracking_plugin.inference.format_results import (
+    GlobalBoxes,
+    detection_results,
+    to_global,
+    tracking_results,
+)
+from projects.tracking_plugin.inference.runner import InferenceJob, Report
+from projects.tracking_plugin.inference.scene_results import Box, SceneResult
+from projects.tracking_plugin.inference.stage_clock import StageClock
+from projects.tracking_plugin.structures import Frame, Track
+
+
+class SceneRunner:
+    """A tracker on one device that turns scenes of a dataset into boxes of a submission.
+
+    Args:
+        dataset: a :class:`NuScenesTrackingDataset` in test mode.
+
+    Raises:
+        UserError: configuration and checkpoint do not fit, or an option this device lacks.
+    """
+
+    def __init__(self, job: InferenceJob, dataset: Any, device: str):
+        self.job, self.dataset = job, dataset
+        self.device = torch.device(device)
+        cfg = load_config(job.config, list(job.overrides))
+        self.tracker = load_tracker(cfg, job.checkpoint, device=device)
+        if job.fuse_conv_bn:
+            acceleration.fuse_conv_bn(self.tracker.model)
+        if job.compile:
+            acceleration.compile_network(self.tracker.model)
+        self.clock = StageClock()
+        self.tracker.model.stage = self.clock
+        self.sequence = {scene: n for n, scene in enumerate(dataset.scenes, start=1)}
+
+    def run(self, scene: str, report: Report) -> SceneResult:
+        """Boxes of every frame of a scene, starting from an empty tracker."""
+        self.tracker.reset()
+        boxes = {}
+        indices = self.dataset.scenes[scene]
+        frames = prepared_frames(
+            (self.dataset.frame(i) for i in indices),
+            self.dataset.test_augmentation(),
+            self.dataset.size_divisor,
+            self.dataset.resizer,
+        )
+        self.clock.take()
+        for _ in indices:
+            with self.clock("decode"):
+                frame, arrays = next(frames)
+            with acceleration.precision_context(self.job.precision, self.device):
+                boxes[frame.sample_token] = self._frame(frame, arrays, self.sequence[scene])
+            report(1)
+        return SceneResult(boxes, self.clock.take())
+
+    def _frame(self, frame: Frame, arrays: FrameArrays, sequence: int) -> list[Box]:
+        if self.job.task == "tracking":
+            tracks = self.tracker.step(frame, arrays)
+            return tracking_results(frame.sample_token, tracks_to_boxes(tracks, sequence))
+        batch = self.tracker.batch(frame, arrays)
+        detected = detect_frame(self.tracker.model, batch)
+        with self.clock("life cycle"):
+            rows = to_global(
+                *(part.numpy() for part in detected), frame.lidar2ego, frame.ego2global
+            )
+            return detection_results(frame.sample_token, rows)
+
+
+def tracks_to_boxes(tracks: list[Track], sequence: int) -> GlobalBoxes:
+    """The tracks of one frame as columns, with ids that belong to the given sequence."""
+    forecasts = [t.forecast for t in tracks if t.forecast is not None]
+    count = len(tracks)
+    return GlobalBoxes(
+        center=np.array([t.center for t in tracks], float).reshape(count, 3),
+        size=np.array([t.size for t in tracks], float).reshape(count, 3),
+        rotation=np.array([t.rotation for t in tracks], float).reshape(count, 4),
+        velocity=np.array([t.velocity for t in tracks], float).reshape(count, 2),
+        names=[t.name for t in tracks],
+        scores=np.array([t.score for t in tracks], float),
+        forecast=np.stack(forecasts) if count and len(forecasts) == count else None,
+        ids=[f"{sequence}-{t.id.split('-', 1)[1]}" for t in tracks],
+    )

@@ -1,0 +1,43 @@
+"""Time by stage of a frame."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class StageClock:
+    """Adds up seconds by stage name; set as ``model.stage``, it times the tracker's stages.
+
+    Args:
+        synchronize: wait for the GPU at both ends of a stage. Without, a stage on a GPU shows
+            only the time to launch it, and the last one waits for all of them.
+    """
+
+    def __init__(self, synchronize: bool = False):
+        self.seconds: dict[str, float] = {}
+        self._synchronize = synchronize
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = self._now()
+        try:
+            yield
+        finally:
+            self.add(name, self._now() - start)
+
+    def add(self, name: str, seconds: float) -> None:
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+    def take(self) -> dict[str, float]:
+        """What has been added up since the last call."""
+        seconds, self.seconds = self.seconds, {}
+        return seconds
+
+    def _now(self) -> float:
+        if self._synchronize:
+            import torch
+
+            torch.cuda.synchronize()
+        return time.perf_counter()
