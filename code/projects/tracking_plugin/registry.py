@@ -8,6 +8,7 @@ it, so that a configuration pays for mmdet / mmdet3d only when it uses them.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 from mmcv.cnn import MODELS as MMCV_MODELS
@@ -23,7 +24,7 @@ DATASETS = Registry("datasets", scope="pftrack")
 TRANSFORMS = Registry("transforms", scope="pftrack")
 
 
-def build_model(cfg: dict[str, Any], **defaults: Any) -> Any:
+def build_model(cfg: Mapping[str, Any], **defaults: Any) -> Any:
     """Build a model component from a config dict with a ``type``.
 
     Args:
@@ -31,19 +32,41 @@ def build_model(cfg: dict[str, Any], **defaults: Any) -> Any:
         defaults: keyword arguments used where ``cfg`` does not set them.
 
     Raises:
-        UserError: no registry knows the name.
+        UserError: no registry knows the name, or the component has no such arguments.
     """
     cfg = {**defaults, **cfg}
-    name = cfg["type"]
-    if not isinstance(name, str) or MODELS.get(name) is not None:
+    if "type" not in cfg:
+        raise UserError(f"a model component in the config has no 'type': {sorted(cfg)}")
+    if isinstance(cfg["type"], str):
+        cfg["type"] = find_model(cfg["type"])
+    try:
         return MODELS.build(cfg)
-    scope = name.split(".")[0] if "." in name else None
-    if scope is not None and scope not in _SCOPE_MODULES:
+    except TypeError as error:
+        if "argument" in str(error):  # raised for the arguments themselves, by name
+            raise UserError(f"model in the config: {error}") from error
+        raise
+
+
+def find_model(name: str) -> type:
+    """The class registered as ``name`` or ``scope.name``.
+
+    Raises:
+        UserError: no registry knows it, or the library that would is not installed.
+    """
+    importlib.import_module("projects.tracking_plugin.models")
+    scope, key = Registry.split_scope_key(name)
+    if scope in (None, MODELS.scope):
+        found = MODELS.get(key)
+        if found is not None:
+            return found
+    elif scope not in _SCOPE_MODULES:
         raise UserError(f"unknown component '{name}': no registry scope '{scope}'")
     # mmdet before mmdet3d: unprefixed names of the original configurations are mmdet's.
     for candidate in [scope] if scope else ["mmdet", "mmdet3d"]:
+        if candidate not in _SCOPE_MODULES:
+            break
         importlib.import_module(_SCOPE_MODULES[candidate])
-        qualified = name if scope else f"{candidate}.{name}"
-        if MODELS.get(qualified) is not None:
-            return MODELS.build({**cfg, "type": qualified})
+        found = MMCV_MODELS.children[candidate].get(key)
+        if found is not None:
+            return found
     raise UserError(f"unknown component '{name}': not registered in pftrack, mmdet or mmdet3d")

@@ -1,4 +1,4 @@
-"""PETR's feature pyramid: only the finest level gets an output convolution."""
+"""Feature pyramids (Lin et al., 2017): the ordinary one, and PETR's with one output convolution."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from projects.tracking_plugin.registry import MODELS
 
 
 @MODELS.register_module()
-class CPFPN(nn.Module):
-    """Lateral 1x1 convolutions, nearest upsampling sums, one 3x3 convolution on the finest level.
+class FPN(nn.Module):
+    """Lateral 1x1 convolutions, nearest upsampling sums, a 3x3 convolution on every level.
 
-    The heads read the coarser levels as plain laterals, so their output convolutions are left out.
+    For extra levels or norms name ``mmdet.FPN``, which has the same state dict.
 
     Args:
         in_channels: channels of the backbone's maps, finest first.  out_channels: of every output.
@@ -33,19 +33,26 @@ class CPFPN(nn.Module):
         add_extra_convs: bool | str = False,
     ) -> None:
         super().__init__()
+        name = type(self).__name__
         used = list(in_channels)[start_level:]
         if num_outs != len(used):
-            raise UserError(f"CPFPN makes no extra levels: num_outs={num_outs}, levels={len(used)}")
+            raise UserError(f"{name} adds no levels: num_outs={num_outs}, inputs={len(used)}")
         self.start_level = start_level
         self.lateral_convs = nn.ModuleList(
             ConvModule(channels, out_channels, 1, act_cfg=None) for channels in used
         )
         self.fpn_convs = nn.ModuleList(
-            [ConvModule(out_channels, out_channels, 3, padding=1, act_cfg=None)]
+            ConvModule(out_channels, out_channels, 3, padding=1, act_cfg=None)
+            for _ in range(self.num_output_convs(len(used)))
         )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_uniform_(module.weight)
+
+    @staticmethod
+    def num_output_convs(levels: int) -> int:
+        """How many levels, from the finest on, get an output convolution."""
+        return levels
 
     def forward(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Maps [B, C_i, h_i, w_i], finest first, to maps [B, out_channels, h_i, w_i]."""
@@ -55,4 +62,16 @@ class CPFPN(nn.Module):
         for i in range(len(laterals) - 1, 0, -1):
             size = laterals[i - 1].shape[2:]
             laterals[i - 1] = laterals[i - 1] + F.interpolate(laterals[i], size=size)
-        return [self.fpn_convs[0](laterals[0]), *laterals[1:]]
+        convs = len(self.fpn_convs)
+        outputs = [conv(x) for conv, x in zip(self.fpn_convs, laterals[:convs], strict=True)]
+        return outputs + laterals[convs:]
+
+
+@MODELS.register_module()
+class CPFPN(FPN):
+    """:class:`FPN` with an output convolution on the finest level only: the rest are laterals."""
+
+    @staticmethod
+    def num_output_convs(levels: int) -> int:
+        """One."""
+        return 1

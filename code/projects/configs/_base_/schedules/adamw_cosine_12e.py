@@ -1,0 +1,20 @@
+# Published training: 8 GPUs with one clip each, half precision, 12 epochs.
+optimizer = dict(
+    type="AdamW",
+    lr=2e-4,
+    weight_decay=0.01,
+    paramwise_cfg=dict(custom_keys={"img_backbone": dict(lr_mult=0.1)}),
+)
+optimizer_config = dict(
+    type="Fp16OptimizerHook", loss_scale=512.0, grad_clip=dict(max_norm=35, norm_type=2)
+)
+lr_config = dict(
+    policy="CosineAnnealing",
+    by_epoch=False,
+    warmup="linear",
+    warmup_iters=500,
+    warmup_ratio=1.0 / 3,
+    min_lr_ratio=1e-3,
+)
+runner = dict(type="EpochBasedRunner", max_epochs=12)
+evaluation = dict(interval=12)

@@ -1,0 +1,9 @@
+# Step one, DETR3D, 800x320: a detector of single frames, tracked by its queries.
+_base_ = [
+    "../../_base_/datasets/nuscenes_tracking_800x320.py",
+    "../../_base_/models/detr3d.py",
+    "../../_base_/schedules/adamw_cosine_12e.py",
+    "../../_base_/default_runtime.py",
+]
+data = dict(train=dict(ida_aug_conf=dict(rand_flip=True)))
+load_from = "ckpts/fcos3d_vovnet_imgbackbone-remapped.pth"
