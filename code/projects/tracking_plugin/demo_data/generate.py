@@ -32,7 +32,10 @@ from projects.tracking_plugin.errors import UserError
 
 MARKER = "demo_data.json"
 GENERATOR_VERSION = 1  # raise it when the same request gives other bytes
-SPLITS = {"v1.0-mini": ("mini_train", "mini_val"), "v1.0-trainval": ("train", "val")}
+VERSIONS = ("v1.0-mini", "v1.0-trainval")
+# splits mini_train and mini_val of nuScenes
+MINI_TRAIN = tuple(f"scene-{n:04d}" for n in (61, 553, 655, 757, 796, 1077, 1094, 1100))
+MINI_VAL = ("scene-0103", "scene-0916")
 VAL_SHARE = 0.2
 
 
@@ -50,8 +53,8 @@ class Request:
         """Raises:
         UserError: a value that no dataset can be made with.
         """
-        if self.version not in SPLITS:
-            raise UserError(f"version is {self.version!r}: use one of {', '.join(SPLITS)}")
+        if self.version not in VERSIONS:
+            raise UserError(f"version is {self.version!r}: use one of {', '.join(VERSIONS)}")
         if self.scenes < 2:
             raise UserError(
                 f"{self.scenes} scenes asked for: at least 2 are needed, one to train and one to "
@@ -75,10 +78,12 @@ def scene_names(version: str, count: int) -> list[str]:
     Raises:
         UserError: the version has fewer scenes.
     """
-    from nuscenes.utils.splits import create_splits_scenes
+    train, val = list(MINI_TRAIN), list(MINI_VAL)
+    if version == "v1.0-trainval":
+        from nuscenes.utils.splits import create_splits_scenes  # slow: imports matplotlib
 
-    official = create_splits_scenes()
-    train, val = (sorted(official[split]) for split in SPLITS[version])
+        official = create_splits_scenes()
+        train, val = sorted(official["train"]), sorted(official["val"])
     if count > len(train) + len(val):
         hint = "; use --version v1.0-trainval for more" if version == "v1.0-mini" else ""
         raise UserError(f"{version} has {len(train) + len(val)} scenes, {count} asked for{hint}")
