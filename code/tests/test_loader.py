@@ -1,0 +1,99 @@
+"""Batches: collation, worker processes, configuration sections."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from projects.tracking_plugin.datasets.collate import collate_clips
+from projects.tracking_plugin.datasets.loader import build_dataloader, build_dataset
+from projects.tracking_plugin.errors import UserError
+
+IDA = {"final_dim": (72, 184), "H": 225, "W": 400, "resize_lim": (0.47, 0.6)}
+
+
+@pytest.fixture(scope="module")
+def cfg(demo_data: Path, demo_infos: dict[str, Path]) -> dict[str, Any]:
+    def section(split: str) -> dict[str, Any]:
+        return {
+            "type": "NuScenesTrackingDataset",
+            "ann_file": demo_infos[split],
+            "data_root": demo_data,
+            "ida_aug_conf": IDA,
+        }
+
+    train = section("train") | {"num_frames_per_sample": 2}
+    return {"data": {"workers_per_gpu": 0, "train": train, "val": section("val")}}
+
+
+def test_batches_are_stacked_clips(cfg: dict[str, Any]) -> None:
+    dataset = build_dataset(cfg, "train")
+    samples = [dataset[i] for i in (1, 4)]
+    batch = collate_clips(samples)
+    assert batch.img.shape == (2, 2, 6, 3, 96, 192) and batch.img.dtype == torch.uint8
+    assert batch.batch_size == 2 and batch.num_frames == 2
+    assert batch.lidar2img.dtype == torch.float64 and batch.l2g.dtype == torch.float32
+    assert torch.equal(batch.img[1, 0].permute(0, 2, 3, 1), samples[1].img[0])
+    assert [len(clip) for clip in batch.targets] == [2, 2]
+    assert batch.sample_tokens == [s.sample_tokens for s in samples]
+    # The images of a clip are one channels-last batch without a copy.
+    flat = batch.img.flatten(0, 2)
+    assert flat.is_contiguous(memory_format=torch.channels_last)
+    assert flat.data_ptr() == batch.img.data_ptr()
+
+
+def test_normalised_batches_are_zero_in_the_padding(cfg: dict[str, Any]) -> None:
+    dataset = build_dataset(cfg, "val")
+    batch = collate_clips([dataset[0]])
+    normalised = batch.normalized()
+    assert normalised.img.dtype == torch.float32
+    assert not normalised.img[..., 72:, :].any() and not normalised.img[..., 184:].any()
+    pixel = batch.img[0, 0, 2, :, 10, 20].float()
+    expected = (pixel - torch.tensor(batch.mean)) / torch.tensor(batch.std)
+    torch.testing.assert_close(normalised.img[0, 0, 2, :, 10, 20], expected)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_loader_keeps_order_and_contents(cfg: dict[str, Any], workers: int) -> None:
+    loader = build_dataloader(cfg, "val", indices=[3, 4, 5], workers=workers)
+    dataset = build_dataset(cfg, "val")
+    batches = list(loader)
+    assert [b.sample_tokens[0][0] for b in batches] == [
+        dataset.infos[i]["token"] for i in (3, 4, 5)
+    ]
+    for batch, index in zip(batches, (3, 4, 5), strict=True):
+        assert torch.equal(batch.img[0].permute(0, 1, 3, 4, 2), dataset[index].img)
+        assert batch.targets == [[]]
+
+
+def test_loader_leaves_the_random_numbers_alone(cfg: dict[str, Any]) -> None:
+    state = torch.get_rng_state()
+    list(build_dataloader(cfg, "train", indices=[0]))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        (None, "no 'data.val'"),
+        ({"type": "KittiDataset"}, "unknown dataset 'KittiDataset'"),
+        ({"type": "NuScenesTrackingDataset"}, "ann_file"),
+        ({"type": "NuScenesTrackingDataset", "ann_file": "none.pkl"}, "ida_aug_conf"),
+        (
+            {"type": "NuScenesTrackingDataset", "ann_file": "none.pkl", "ida_aug_conf": IDA},
+            r"no info file none\.pkl",
+        ),
+    ],
+)
+def test_mistakes_in_the_section_are_named(section: Any, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        build_dataset({"data": {"val": section}}, "val")
+
+
+def test_user_errors_in_workers_are_told_apart(cfg: dict[str, Any], tmp_path: Path) -> None:
+    loader = build_dataloader(cfg, "val", workers=1, data_root=tmp_path)
+    with pytest.raises(UserError, match="no image"):
+        next(iter(loader))
