@@ -146,8 +146,8 @@ detect: ## detection mAP and NDS of a checkpoint
 	$(check)
 
 report: ## report (HTML, JSON, PNG) from an existing results file
-	$(RUN) --read '$(call path-of,RESULT,$(HINT_RESULT))' $(call write,$(WORK_DIR)) eval python tools/report.py \
-	  '$(call path-of,RESULT,$(HINT_RESULT))' $(ARGS)
+	$(RUN) --write '$(dir $(call path-of,RESULT,$(HINT_RESULT)))' $(call write,$(WORK_DIR)) eval python tools/report.py \
+	  '$(call path-of,RESULT,$(HINT_RESULT))' $(if $(WORK_DIR),--out '$(WORK_DIR)') $(ARGS)
 	$(check)
 
 reproduce: ## published checkpoints: published against measured numbers
@@ -155,8 +155,8 @@ reproduce: ## published checkpoints: published against measured numbers
 	$(check)
 
 video: ## camera and bird's-eye videos of a results file
-	$(RUN) --read '$(call path-of,RESULT,$(HINT_RESULT))' eval python tools/make_video.py \
-	  '$(call path-of,RESULT,$(HINT_RESULT))' $(if $(SCENES),--scenes '$(SCENES)') $(ARGS)
+	$(RUN) --write '$(dir $(call path-of,RESULT,$(HINT_RESULT)))' $(call write,$(WORK_DIR)) eval python tools/make_video.py \
+	  '$(call path-of,RESULT,$(HINT_RESULT))' $(if $(SCENES),--scenes '$(SCENES)') $(if $(WORK_DIR),--out '$(WORK_DIR)') $(ARGS)
 	$(check)
 
 ##@ Targets: looking inside
