@@ -14,7 +14,9 @@ Every entry point imports :mod:`projects.tracking_plugin` (which calls :func:`in
 from __future__ import annotations
 
 import importlib.machinery
+import logging
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
@@ -105,8 +107,16 @@ def has_compiled_operators() -> bool:
     return not isinstance(importlib.import_module("mmcv._ext"), _MissingOperators)
 
 
+def silence_import_notices() -> None:
+    """Keep stderr for what concerns the user: mmcv announces a release of 2023, torch that a CUDA
+    compiler is here without a device."""
+    warnings.filterwarnings("ignore", message="On January 1, 2023, MMCV", category=UserWarning)
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+
+
 def install() -> None:
     """Close the gaps. May be called any number of times."""
+    silence_import_notices()
     if _Mmdet3dFinder not in sys.meta_path:
         add_numpy_aliases()
         sys.meta_path.insert(0, _Mmdet3dFinder)  # type: ignore[arg-type]
