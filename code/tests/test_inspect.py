@@ -150,6 +150,7 @@ def test_image_size_chooses_between_equal_models():
     ]
     assert choose_config(names, None) == "p/f3_q5_800x320.py"
     assert choose_config(names, "1600x640") == "p/f3_q5_1600x640.py"
+    assert choose_config(names, "800x320", "f3_q500_1600x640.py") == "p/f3_q500_1600x640.py"
     assert meta_image_size(META) == "1600x640"
     assert meta_image_size({"config": "final_dim=(320, 800)"}) == "800x320"
     assert meta_image_size({}) is None

@@ -95,11 +95,14 @@ def meta_image_size(meta: Mapping[str, Any]) -> str | None:
     return f"{match[2]}x{match[1]}" if match else None
 
 
-def choose_config(configs: list[str], size: str | None) -> str:
-    """Of configurations with the same weights, the one for an image size (the small one first).
+def choose_config(configs: list[str], size: str | None, name: str = "") -> str:
+    """Of configurations with the same weights: the one of this name, else of this image size.
 
-    The f1_q5 naming of the training guide is preferred to its f1_q500 twin.
+    Without either the small one, and of twins the f1_q5 naming of the training guide.
     """
+    same = [c for c in configs if name and Path(c).stem == Path(name).stem]
+    if same:
+        return same[0]
     ranked = sorted(configs, key=lambda c: ("1600x640" in c, "_q500" in c, c))
     return next((c for c in ranked if size and size in c), ranked[0])
 
@@ -107,8 +110,8 @@ def choose_config(configs: list[str], size: str | None) -> str:
 def config_of_checkpoint(checkpoint: str | Path) -> Path:
     """The configuration file to use with a checkpoint when the user named none.
 
-    Published files have theirs in the manifest; others are decided by their keys and shapes and
-    the image size in their meta.
+    Published files have theirs in the manifest; others are decided by their keys and shapes, and
+    by the configuration's name or the image size in their meta.
 
     Raises:
         UserError: no configuration builds a model with exactly these entries.
@@ -125,4 +128,5 @@ def config_of_checkpoint(checkpoint: str | Path) -> Path:
             f"{100 * best.share:.0f}%); name one with CONFIG=, or look with 'make inspect "
             f"CKPT={checkpoint}'"
         )
-    return CODE / choose_config(best.configs, meta_image_size(content.get("meta") or {}))
+    meta = content.get("meta") or {}
+    return CODE / choose_config(best.configs, meta_image_size(meta), str(meta.get("exp_name")))

@@ -77,7 +77,7 @@ def inspect_checkpoint(
         "modules": {name: asdict(stats) for name, stats in by_module(weights).items()},
         "health": asdict(health) | {"sound": health.sound},
         "fits": [_fit(fit) for fit in candidates],
-        "config": choose_config(best.configs, meta_image_size(meta))
+        "config": choose_config(best.configs, meta_image_size(meta), str(meta.get("exp_name")))
         if best is not None and best.exact
         else None,
     }

@@ -6,17 +6,21 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from projects.tracking_plugin.errors import UserError
+from projects.tracking_plugin.visualization.boxes import Boxes
 from projects.tracking_plugin.visualization.scenes import (
     SceneFrames,
     find_infos,
     load_split,
 )
+
+if TYPE_CHECKING:
+    from projects.tracking_plugin.evaluation.run import Evaluation
 
 CODE = Path(__file__).resolve().parents[3]
 REPOSITORY = CODE.parent
@@ -108,6 +112,35 @@ def published(
     chosen = _in_code(config) if config else str(config_of_checkpoint(checkpoint))
     out = CODE / "work_dirs" / "notebooks" / Path(checkpoint).stem
     return Setting(chosen, checkpoint, root, found[0], out, 6 if FAST else 40)
+
+
+def track(tracker: Any, scene: SceneFrames, max_frames: int) -> dict[str, Boxes]:
+    """Track a scene with the streaming API: sample token -> boxes."""
+    from tqdm.auto import tqdm
+
+    tracker.reset()
+    count = min(len(scene), max_frames)
+    found = {}
+    for t in tqdm(range(count), desc=scene.name):
+        frame = scene.frame(t)
+        found[frame.sample_token] = Boxes.from_tracks(tracker.step(frame))
+    return found
+
+
+def evaluate(setting: Setting, device: str) -> tuple[Path, Evaluation]:
+    """Results file and metrics of the validation split; finished scenes are not run again."""
+    from projects.tracking_plugin.evaluation.config import load_tracking_config
+    from projects.tracking_plugin.evaluation.ground_truth import load_ground_truth
+    from projects.tracking_plugin.evaluation.run import evaluate_results
+    from projects.tracking_plugin.inference.runner import InferenceJob, run_inference
+    from projects.tracking_plugin.models.checkpoint_io import find_checkpoint
+
+    checkpoint = str(find_checkpoint(setting.checkpoint))
+    job = InferenceJob(setting.config, checkpoint, overrides=tuple(setting.overrides))
+    run = run_inference(job, [device], setting.out / "eval", keep_scenes=True)
+    config = load_tracking_config()
+    truth = load_ground_truth(setting.data_root, setting.version, "val", config.class_names)
+    return run.result_path, evaluate_results(run.result_path, truth, config)
 
 
 def _in_code(path: str) -> str:
