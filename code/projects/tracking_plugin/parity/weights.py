@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-_CLS_OUTPUT = re.compile(r"(pts_bbox_head\.cls_branches\.\d+|STReasoner\.track_cls)\.6\.(weight|bias)")
+_CLS_OUTPUT = re.compile(
+    r"(pts_bbox_head\.cls_branches\.\d+|STReasoner\.track_cls)\.6\.(weight|bias)"
+)
 _CODE_WEIGHTS = [1.0] * 8 + [0.2] * 2
 
 

@@ -138,15 +138,21 @@ class PETRCamTrackingHead(nn.Module):
         )
 
     def _key_positions(self, frame: FrameBatch, feature_shape: tuple[int, int]) -> Tensor:
-        with torch.autocast(frame.img.device.type, enabled=False):
-            points = inverse_sigmoid(self.frustum(frame, feature_shape))
-            mask = padding_mask(frame, feature_shape)
-            if mask is None:
-                mask = points.new_zeros(1, points.shape[1], *feature_shape, dtype=torch.bool)
+        rays = self.ray_embedding(self.frustum(frame, feature_shape))
+        mask = padding_mask(frame, feature_shape)
+        if mask is None:
+            cameras, device = rays.shape[1], rays.device
+            mask = torch.zeros(1, cameras, *feature_shape, dtype=torch.bool, device=device)
+        with torch.autocast(rays.device.type, enabled=False):
             sine = self.positional_encoding(mask[:1])
-        points = points.flatten(2, 3)  # channel = depth * 3 + axis
-        embed = self.position_encoder(points.flatten(0, 1)).unflatten(0, points.shape[:2])
-        return embed + self.adapt_pos3d(sine.flatten(0, 1))
+        return rays + self.adapt_pos3d(sine.flatten(0, 1))
+
+    def ray_embedding(self, frustum: Tensor) -> Tensor:
+        """Embedding [B, V, D, h, w] of points along rays [B, V, K, 3, h, w]."""
+        with torch.autocast(frustum.device.type, enabled=False):
+            channels = inverse_sigmoid(frustum).flatten(2, 3)  # depth * 3 + axis
+        embed = self.position_encoder(channels.flatten(0, 1))
+        return embed.unflatten(0, channels.shape[:2])
 
     def frustum(self, frame: FrameBatch, feature_shape: tuple[int, int]) -> Tensor:
         """Points along every feature pixel's ray, [B, V, K, 3, h, w], position_range -> [0, 1]."""

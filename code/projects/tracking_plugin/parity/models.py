@@ -1,0 +1,51 @@
+"""The reference runs' models and frames."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from projects.tracking_plugin.config import load_config
+from projects.tracking_plugin.parity.compare import GoldenFile
+from projects.tracking_plugin.parity.inputs import clip_images
+from projects.tracking_plugin.parity.weights import fill
+from projects.tracking_plugin.registry import build_model
+from projects.tracking_plugin.structures import FrameBatch
+
+CONFIGS = "projects/configs/tracking"
+
+
+def reference_model(golden: GoldenFile) -> nn.Module:
+    """The tracker of a golden file's configuration with the formula's weights, in eval mode.
+
+    The last one is kept: a caller that changes more than the tracker's tracks must undo it.
+    """
+    model = _reference_model(golden.config, golden.folder)
+    model.eval()
+    model.reset()
+    return model
+
+
+@lru_cache(maxsize=1)
+def _reference_model(config: str, folder: Path) -> Any:
+    model = build_model(load_config(f"{CONFIGS}/{config}.py").model)
+    biases = folder / "cls_bias.json"
+    replaced = json.loads(biases.read_text()).get(config) if biases.is_file() else None
+    fill(model, cls_bias=replaced)
+    return model
+
+
+def reference_frame(golden: GoldenFile) -> FrameBatch:
+    """The only frame of an a_ or b_ file."""
+    return FrameBatch(
+        img=torch.from_numpy(clip_images(golden.meta["image"]))[:, 0],
+        img_shape=tuple(golden.meta["image"]["img_shape"]),
+        lidar2img=torch.from_numpy(golden.arrays["lidar2img"])[None],
+        l2g=torch.eye(4)[None],
+        timestamp=torch.zeros(1, dtype=torch.float64),
+    )

@@ -1,0 +1,27 @@
+"""Compare this code with a folder of golden files: largest errors per array, pass or fail."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import projects.tracking_plugin  # noqa: F401, compatibility first
+from projects.tracking_plugin.errors import run_cli
+
+
+def main() -> int:
+    import argparse
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("golden", help="folder of golden files")
+    parser.add_argument("--json", action="store_true", help="print the table as json")
+    parser.add_argument("--only", default="", metavar="PREFIX", help="files beginning with PREFIX")
+    args = parser.parse_args()
+
+    from projects.tracking_plugin.parity.run import report
+
+    return report(args.golden, args.only, args.json)
+
+
+if __name__ == "__main__":
+    run_cli(main)
