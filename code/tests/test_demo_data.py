@@ -202,7 +202,7 @@ def test_boxes_enclose_the_pixels_of_their_objects(
     frame, compared = 0, 0
     ego = plan.ego_pose(frame)
     everyone = np.arange(len(plan.agents))
-    mesh, shadows = recorder._surroundings(frame, everyone, ego)
+    mesh, shadows = recorder.surroundings(frame, everyone, ego)
     for view in recorder.views:
         camera = view.camera
         picture = render(
@@ -233,7 +233,26 @@ def _instance_token(plan: ScenePlan, index: int) -> str:
     return token(plan.seed, plan.name, "instance", index)
 
 
-def test_objects_hide_each_other_and_the_tables_say_so(nusc, root: Path) -> None:
+def test_objects_disappear_behind_others_and_come_back(
+    recorder: SceneRecorder, tmp_path: Path
+) -> None:
+    plan = plan_scene(0, "scene-0061", 30, (96, 54), SEED)
+    for name in (*CAMERA_NAMES, "LIDAR_TOP"):
+        (tmp_path / "samples" / name).mkdir(parents=True)
+    scene = SceneRecorder(plan, recorder.town)
+    records = [scene.record(frame, tmp_path) for frame in range(plan.num_frames)]
+    share = np.array([r.visible / np.maximum(r.covered, 1) for r in records])
+    near = np.array([r.in_range & (r.covered > 4) for r in records])
+    hidden = 0
+    for seen, there in zip(share.T, near.T, strict=True):
+        clear = np.flatnonzero(there & (seen > 0.7))
+        if len(clear):
+            between = slice(clear[0], clear[-1] + 1)
+            hidden += bool((there[between] & (seen[between] < 0.1)).any())
+    assert hidden >= 2
+
+
+def test_objects_hide_each_other_and_the_tables_say_so(nusc) -> None:
     levels = [int(row["visibility_token"]) for row in nusc.sample_annotation]
     assert set(levels) >= {1, 4} and np.mean(np.array(levels) == 4) > 0.4
 
@@ -295,7 +314,7 @@ def test_lidar_points_lie_on_bodies_or_the_ground(
     turn = yaw_matrix(ego[2])
     points = sweep[:, :3] @ (turn @ plan.lidar.rotation).T
     points += turn @ plan.lidar.translation + (ego[0], ego[1], 0.0)
-    mesh, _ = recorder._surroundings(frame, np.arange(len(plan.agents)), ego)
+    mesh, _ = recorder.surroundings(frame, np.arange(len(plan.agents)), ego)
     offsets = np.einsum("fi,fi->f", mesh.normals, mesh.corners[:, 0])
     gap = np.full(len(points), np.inf)  # to the nearest surface of any solid
     for solid in np.unique(mesh.solid[mesh.solid >= 0]):

@@ -2,6 +2,9 @@
 
 Ego frame: x forward, y left, z up, origin on the ground under the rear axle.
 Camera frame: x right, y down, z forward; pixel centres have integer coordinates.
+
+The few rotations needed here are scipy's, not those of :mod:`projects.tracking_plugin.geometry`:
+what is generated tests that module, and worker processes start without torch.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ class SceneRecorder:
         centres, sizes, yaws = plan.boxes(frame)
         distance = np.linalg.norm(centres[:, :2] - ego[:2], axis=1)
         drawn = np.flatnonzero(distance < DRAWN_RANGE)
-        mesh, shadows = self._surroundings(frame, drawn, ego)
+        mesh, shadows = self.surroundings(frame, drawn, ego)
 
         visible, covered = np.zeros(len(centres), int), np.zeros(len(centres), int)
         for view in self.views:
@@ -172,10 +172,14 @@ class SceneRecorder:
         counts = count_points(points, centres, sizes, np.array([yaw_matrix(yaw) for yaw in yaws]))
         return FrameRecord(distance < ANNOTATED_RANGE, counts, visible, covered)
 
-    def _surroundings(
+    def surroundings(
         self, frame: int, drawn: np.ndarray, ego: np.ndarray
     ) -> tuple[Mesh, list[np.ndarray]]:
-        """Everything around the car in the global frame, and the outlines of the shadows."""
+        """Everything around the car, and the outlines of the shadows.
+
+        The mesh is in the global frame, its colours are shaded; the agents ``drawn`` (indices)
+        are its first owners.
+        """
         plan = self.plan
         centres, _, yaws = plan.boxes(frame)
         bodies = [self._body(i, frame).placed(centres[i] * (1.0, 1.0, 0.0), yaws[i]) for i in drawn]
