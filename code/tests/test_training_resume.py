@@ -205,9 +205,9 @@ def test_best_checkpoint_and_evaluations_survive_a_restart(tmp_path):
     scores = iter([0.3, 0.5, 0.4])
     calls: list[int] = []
 
-    def evaluate(model, world):
+    def evaluate(checkpoint, world):
         calls.append(1)
-        assert not model.training
+        assert checkpoint.name == f"epoch_{len(calls)}.pth" and checkpoint.is_file()
         torch.rand(3)  # must not disturb the training's random numbers
         return {"amota": next(scores)}
 

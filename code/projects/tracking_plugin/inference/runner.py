@@ -110,13 +110,7 @@ def run_inference(
     start = time.perf_counter()
     out_dir = Path(out_dir)
     dataset = build_split(job)
-    identity = {
-        **asdict(job),
-        "config": _config_text(job),
-        "checkpoint": file_identity(job.checkpoint),
-        "infos": [str(info["token"]) for info in (dataset.infos[0], dataset.infos[-1])],
-        "frames": len(dataset),
-    }
+    identity = job_identity(job, dataset)
     store = SceneStore(out_dir, identity)
     lengths = {scene: len(indices) for scene, indices in dataset.scenes.items()}
     todo = {scene: n for scene, n in lengths.items() if store.load(scene) is None}
@@ -151,6 +145,17 @@ def run_inference(
         wall_seconds=time.perf_counter() - start,
         seconds=seconds,
     )
+
+
+def job_identity(job: InferenceJob, dataset: Any) -> dict[str, Any]:
+    """Everything the results of ``job`` on its split depend on (:class:`SceneStore`)."""
+    return {
+        **asdict(job),
+        "config": _config_text(job),
+        "checkpoint": file_identity(job.checkpoint),
+        "infos": [str(info["token"]) for info in (dataset.infos[0], dataset.infos[-1])],
+        "frames": len(dataset),
+    }
 
 
 def _config_text(job: InferenceJob) -> str:

@@ -82,6 +82,12 @@ def reduce_mean(values: torch.Tensor) -> torch.Tensor:
     return values
 
 
+def barrier() -> None:
+    """Wait for the other processes."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
 def gather_objects(value: Any) -> list[Any]:
     """``value`` of every process, by rank."""
     if not dist.is_initialized():

@@ -1,12 +1,65 @@
-"""Evaluations during training: when they are due, which was the best."""
+"""Evaluations during training: tracking the val split, when it is due, which was the best."""
 
 from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
+from projects.tracking_plugin.training import distributed
+from projects.tracking_plugin.training.distributed import World
 from projects.tracking_plugin.training.settings import EvaluationSettings
+
+
+@dataclass(frozen=True)
+class TrackingEvaluation:
+    """Tracks the val split with a checkpoint, whole scenes spread over the processes.
+
+    Scenes finished before an interruption are not run again. Processes on several nodes need the
+    work dir on a shared file system.
+
+    Attributes:
+        overrides: of the configuration, ``a.b=c``.
+        folder: results and metrics go to ``<folder>/<name of the checkpoint>``.
+    """
+
+    config_file: Path
+    overrides: tuple[str, ...]
+    folder: Path
+
+    def __call__(self, checkpoint: Path, world: World) -> dict[str, float]:
+        """The metrics (``amota``, ``amotp``, ...) on the main process, {} on the others."""
+        from projects.tracking_plugin.evaluation.config import load_tracking_config
+        from projects.tracking_plugin.evaluation.ground_truth import load_ground_truth
+        from projects.tracking_plugin.evaluation.run import evaluate_results, write_metrics
+        from projects.tracking_plugin.inference.runner import (
+            InferenceJob,
+            build_split,
+            job_identity,
+            run_inference,
+            work_on_scenes,
+        )
+        from projects.tracking_plugin.inference.scene_results import SceneStore
+        from projects.tracking_plugin.inference.sharding import balance
+
+        job = InferenceJob(str(self.config_file), str(checkpoint), "val", self.overrides)
+        out_dir = self.folder / checkpoint.stem
+        if world.size > 1:
+            dataset = build_split(job)
+            store = SceneStore(out_dir, job_identity(job, dataset))
+            lengths = {scene: len(indices) for scene, indices in dataset.scenes.items()}
+            mine = balance(lengths, world.size)[world.rank]
+            todo = [scene for scene in mine if store.load(scene) is None]
+            work_on_scenes(job, dataset, todo, str(world.device), store, lambda frames: None)
+            distributed.barrier()
+        if not world.is_main:
+            return {}
+        run = run_inference(job, [str(world.device)], out_dir)  # finds the scenes already done
+        config = load_tracking_config()
+        truth = load_ground_truth(run.data_root, run.version, "val", config.class_names)
+        summary = write_metrics(evaluate_results(run.result_path, truth, config), out_dir)
+        return {name: float(v) for name, v in summary.items() if isinstance(v, (int, float))}
 
 
 class EvaluationHistory:

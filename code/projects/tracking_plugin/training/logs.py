@@ -102,9 +102,7 @@ class TrainLog:
         self._scalars("train", {**losses, **times, "lr": lr, "memory": float(memory)}, iteration)
 
     def write_evaluation(self, iteration: int, epoch: int, metrics: dict[str, float]) -> None:
-        """Metrics of an evaluation after ``epoch`` epochs."""
-        if not self.is_main:
-            return
+        """Metrics of an evaluation after ``epoch`` epochs; called on the main process."""
         shown = ", ".join(f"{name}: {value:.4f}" for name, value in metrics.items())
         self.line(f"Epoch [{epoch}] evaluation: {shown}")
         self._write_json({"mode": "val", "epoch": epoch, **metrics})

@@ -51,7 +51,7 @@ class Job:
         dataset: items by index; ``set_epoch(e)`` when its augmentation depends on the epoch.
         collate: list of items -> :class:`ClipBatch`.
         meta: plain values stored in every checkpoint (config text, classes, run record).
-        evaluate: tracking metrics of the current weights, called on every process.
+        evaluate: tracking metrics of a checkpoint; called on every process, the main one's count.
     """
 
     model: nn.Module
@@ -60,7 +60,7 @@ class Job:
     settings: TrainSettings
     work_dir: Path
     meta: dict[str, Any] = field(default_factory=dict)
-    evaluate: Callable[[nn.Module, World], dict[str, float]] | None = None
+    evaluate: Callable[[Path, World], dict[str, float]] | None = None
 
 
 class Trainer:
@@ -356,14 +356,14 @@ class Trainer:
             return
         assert self.job.evaluate is not None
         state = ckpt.rng_state()
-        self.model.eval()
-        metrics = self.job.evaluate(self.model, self.world)
-        self.model.train()
+        path = self.job.work_dir / f"epoch_{self.epoch}.pth"
+        metrics = self.job.evaluate(path, self.world)
         ckpt.set_rng_state(state)
-        self.log.write_evaluation(self.iteration, self.epoch, metrics)
-        if self.world.is_main and self.history.add(self.epoch, metrics):
-            name = str(self.settings.evaluation.save_best)
-            ckpt.copy_best(self.job.work_dir / f"epoch_{self.epoch}.pth", name)
+        if self.world.is_main:
+            self.log.write_evaluation(self.iteration, self.epoch, metrics)
+            if self.history.add(self.epoch, metrics):
+                ckpt.copy_best(path, str(self.settings.evaluation.save_best))
+        distributed.barrier()
 
 
 def _fit_to_device(settings: TrainSettings, world: World, log: TrainLog) -> TrainSettings:

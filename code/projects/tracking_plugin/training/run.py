@@ -9,6 +9,7 @@ from typing import Any
 from projects.tracking_plugin.errors import UserError
 from projects.tracking_plugin.training import distributed
 from projects.tracking_plugin.training.distributed import World
+from projects.tracking_plugin.training.evaluation import TrackingEvaluation
 from projects.tracking_plugin.training.logs import TrainLog
 from projects.tracking_plugin.training.mm_config import read_settings
 from projects.tracking_plugin.training.settings import TrainSettings
@@ -123,14 +124,21 @@ def _build_job(
     seed_everything(settings.seed)
     model = build_model(cfg.model)
     meta = {
-        "config": cfg.text
-        if isinstance(getattr(cfg, "text", None), str)
-        else json.dumps(dict(cfg)),
+        "config": cfg.pretty_text,
         "CLASSES": list(cfg.get("class_names") or CLASSES),
         "seed": settings.seed,
         "record": run_record(request.config_file, settings.seed, world.device, world.size),
     }
-    return Job(model, dataset, collate_clips, settings, work_dir, meta, None)
+    evaluate = TrackingEvaluation(request.config_file, request.overrides, work_dir / "evaluations")
+    return Job(
+        model,
+        dataset,
+        collate_clips,
+        settings,
+        work_dir,
+        meta,
+        evaluate if request.validate else None,
+    )
 
 
 def _with_request(settings: TrainSettings, request: Request) -> TrainSettings:

@@ -48,7 +48,7 @@ ida_aug_conf = dict(
     rand_flip=True,
 )
 _paths = dict(data_root=data_root, ida_aug_conf=ida_aug_conf)
-_infos = data_root + "tracking_forecasting-mini_infos_"
+_infos = "work_dirs/demo/tracking_forecasting-mini_infos_"
 data = dict(
     samples_per_gpu=3,
     workers_per_gpu=1,
