@@ -1,12 +1,20 @@
 #!/usr/bin/env bash
-# make test-images: build the image and run the container tests against it, where an engine answers.
+# make test-images: build the images and test them as containers, where an engine answers.
+# VARIANT picks one; without it: cpu, and cuda as well on a machine with NVIDIA GPUs.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 engine_answers || die "no Docker engine answers here: the images cannot be tested"
-container_settings
-"$root/scripts/build.sh"
+variants=(${VARIANT:+"$VARIANT"})
+if [ ${#variants[@]} -eq 0 ]; then
+  variants=(cpu)
+  [ "$(gpu_count)" -eq 0 ] || variants+=(cuda)
+fi
 "$root/scripts/setup_native.sh" # pytest runs outside, the services inside
 cd "$root/code"
-exec "$root/.venv/bin/python" -m pytest -m docker tests/containers "$@"
+for VARIANT in "${variants[@]}"; do
+  export VARIANT
+  "$root/scripts/build.sh"
+  "$root/.venv/bin/python" -m pytest -m docker tests/containers "$@"
+done
