@@ -39,6 +39,7 @@ class Boxes:
         center: [n, 3] m.  size: [n, 3] width, length, height in m.
         rotation: [n, 4] unit quaternions (w, x, y, z).
         forecast: n arrays [F, 2] of displacements per step, m; None where there is none.
+        velocity: [n, 2] m/s, when known.
     """
 
     ids: list[str]
@@ -48,6 +49,7 @@ class Boxes:
     size: np.ndarray
     rotation: np.ndarray
     forecast: list[np.ndarray | None]
+    velocity: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -63,6 +65,7 @@ class Boxes:
             size=np.array([t.size for t in tracks], dtype=np.float64).reshape(-1, 3),
             rotation=np.array([t.rotation for t in tracks], dtype=np.float64).reshape(-1, 4),
             forecast=[t.forecast for t in tracks],
+            velocity=np.array([t.velocity for t in tracks], dtype=np.float64).reshape(-1, 2),
         )
 
     @classmethod
@@ -98,6 +101,7 @@ class Boxes:
             size=self.size[index],
             rotation=self.rotation[index],
             forecast=[self.forecast[i] for i in index],
+            velocity=None if self.velocity is None else self.velocity[index],
         )
 
     def corners(self, global2frame: np.ndarray) -> np.ndarray:

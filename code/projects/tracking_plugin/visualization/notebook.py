@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import numpy as np
 from projects.tracking_plugin.errors import UserError
 from projects.tracking_plugin.visualization.boxes import Boxes
 from projects.tracking_plugin.visualization.scenes import (
+    FORECAST_STEPS,
     SceneFrames,
     find_infos,
     load_split,
@@ -125,6 +126,50 @@ def track(tracker: Any, scene: SceneFrames, max_frames: int) -> dict[str, Boxes]
         frame = scene.frame(t)
         found[frame.sample_token] = Boxes.from_tracks(tracker.step(frame))
     return found
+
+
+def forecast_errors(
+    scene: SceneFrames, tracked: Mapping[str, Boxes], radius: float = 2.0
+) -> dict[str, np.ndarray]:
+    """Displacement errors of forecasts against the annotated future, with two baselines.
+
+    Every tracked box is compared with the nearest annotated object, if it is within ``radius`` m.
+
+    Returns:
+        "forecast", "constant velocity", "standing still" -> [n, F] distances in m; NaN where the
+        object's future is not annotated. "forecast" only where the model makes one.
+    """
+    steps = FORECAST_STEPS
+    errors: dict[str, list[np.ndarray]] = {}
+    for t in range(len(scene)):
+        boxes = tracked.get(scene.infos[t]["token"])
+        if boxes is None:
+            break
+        truth = scene.truth(t)
+        future = np.full((len(truth), steps, 2), np.nan)
+        for k in range(1, min(steps, len(scene) - 1 - t) + 1):
+            later = scene.truth(t + k)
+            place = {name: center for name, center in zip(later.ids, later.center, strict=True)}
+            for i, name in enumerate(truth.ids):
+                if name in place:
+                    future[i, k - 1] = place[name][:2]
+        for i in range(len(boxes)):
+            distance = np.linalg.norm(truth.center[:, :2] - boxes.center[i, :2], axis=1)
+            if not len(distance) or distance.min() > radius:
+                continue
+            goal = future[np.argmin(distance)]
+            start = boxes.center[i, :2]
+            seconds = 0.5 * np.arange(1, steps + 1)[:, None]
+            guesses = {"standing still": np.zeros((steps, 2))}
+            if boxes.velocity is not None:
+                guesses["constant velocity"] = boxes.velocity[i] * seconds
+            forecast = boxes.forecast[i]
+            if forecast is not None and len(forecast) >= steps:
+                guesses["forecast"] = np.cumsum(forecast[:steps], axis=0)
+            for name, moved in guesses.items():
+                error = np.linalg.norm(start + moved - goal, axis=1)
+                errors.setdefault(name, []).append(error)
+    return {name: np.stack(rows) for name, rows in errors.items()}
 
 
 def evaluate(setting: Setting, device: str) -> tuple[Path, Evaluation]:
