@@ -427,7 +427,7 @@ def test_complete_dataset_is_left_alone_and_anything_else_refused(
 
 
 @pytest.mark.parametrize(
-    ("count", "train", "val"), [(2, 1, 1), (3, 2, 1), (5, 4, 1), (8, 6, 2), (10, 8, 2)]
+    ("count", "train", "val"), [(1, 0, 1), (2, 1, 1), (3, 2, 1), (5, 4, 1), (8, 6, 2), (10, 8, 2)]
 )
 def test_scenes_are_shared_between_the_mini_splits(count: int, train: int, val: int) -> None:
     from nuscenes.utils.splits import mini_train, mini_val
@@ -437,17 +437,26 @@ def test_scenes_are_shared_between_the_mini_splits(count: int, train: int, val: 
     assert sum(n in mini_val for n in names) == val and len(set(names)) == count
 
 
-def test_more_scenes_than_the_version_has_is_refused() -> None:
-    with pytest.raises(UserError, match="trainval"):
-        scene_names("v1.0-mini", 11)
+def test_many_scenes_take_the_names_of_trainval(tmp_path: Path) -> None:
     assert len(set(scene_names("v1.0-trainval", 850))) == 850
+    with pytest.raises(UserError, match="850 scenes"):
+        generate_dataset(tmp_path / "x", scenes=851)
+
+
+def test_one_scene_of_one_frame_is_a_dataset(tmp_path: Path) -> None:
+    from nuscenes import NuScenes
+
+    generate_dataset(tmp_path / "one", scenes=1, frames=1, image_size=(64, 36))
+    nusc = NuScenes("v1.0-mini", str(tmp_path / "one"), verbose=False)
+    assert len(nusc.sample) == 1 and len(nusc.sample[0]["anns"]) > 3
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--image-size", "800"], "WIDTHxHEIGHT"),
-        (["--scenes", "1"], "at least 2"),
+        (["--scenes", "0"], "1 or more"),
+        (["--scenes", "11", "--version", "v1.0-mini"], "has 10 scenes"),
         (["--workers", "0"], "1 or more"),
         (["--version", "v2"], "v1.0-mini"),
     ],

@@ -35,9 +35,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--workers", type=int, default=len(os.sched_getaffinity(0)), help="default: all cores"
     )
-    parser.add_argument(
-        "--version", default="v1.0-mini", help="v1.0-mini (default) or v1.0-trainval"
-    )
+    parser.add_argument("--version", help="v1.0-mini (default up to 10 scenes) or v1.0-trainval")
     parser.add_argument(
         "--contact-sheet", type=Path, metavar="FILE", help="also write a picture of a few frames"
     )
@@ -49,6 +47,9 @@ def main() -> None:
     size = image_size(arguments.image_size)
     if arguments.workers < 1:
         raise UserError(f"--workers is {arguments.workers}: use 1 or more")
+    sheet = arguments.contact_sheet
+    if sheet and sheet.suffix.lower() not in (".jpg", ".jpeg", ".png"):
+        raise UserError(f"--contact-sheet is {sheet}: name a .jpg or .png file")
     from projects.tracking_plugin.demo_data import generate_dataset
 
     written = generate_dataset(
@@ -62,12 +63,12 @@ def main() -> None:
         progress=True,
     )
     done = "written" if written else "already complete, nothing to do"
-    print(f"{arguments.out} ({arguments.version}): {done}")
-    if arguments.contact_sheet:
+    print(f"{arguments.out}: {done}")
+    if sheet:
         from projects.tracking_plugin.demo_data.contact_sheet import write_contact_sheet
 
-        write_contact_sheet(arguments.out, arguments.version, arguments.contact_sheet)
-        print(f"{arguments.contact_sheet}: contact sheet")
+        write_contact_sheet(arguments.out, sheet)
+        print(f"{sheet}: written")
 
 
 if __name__ == "__main__":

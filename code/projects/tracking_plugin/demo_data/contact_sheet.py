@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from projects.tracking_plugin.errors import UserError
+from projects.tracking_plugin.demo_data.generate import MARKER
 
 LAYOUT = (
     ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT"),
@@ -19,15 +19,10 @@ TILE = (400, 225)
 MOMENTS = 3
 
 
-def write_contact_sheet(root: Path, version: str, path: Path) -> None:
-    """Write ``path`` (.jpg or .png): the six cameras at :data:`MOMENTS` moments of the dataset.
-
-    Raises:
-        UserError: the path's ending names no image format.
-    """
-    if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
-        raise UserError(f"{path}: a contact sheet is written as .jpg or .png")
-    tables = root / version
+def write_contact_sheet(root: Path, path: Path) -> None:
+    """Write ``path`` (.jpg or .png): the six cameras of the generated dataset ``root`` at
+    :data:`MOMENTS` moments."""
+    tables = root / json.loads((root / MARKER).read_text())["version"]
     samples = json.loads((tables / "sample.json").read_text())
     files: dict[str, dict[str, str]] = {}
     for row in json.loads((tables / "sample_data.json").read_text()):

@@ -55,13 +55,8 @@ class Request:
         """
         if self.version not in VERSIONS:
             raise UserError(f"version is {self.version!r}: use one of {', '.join(VERSIONS)}")
-        if self.scenes < 2:
-            raise UserError(
-                f"{self.scenes} scenes asked for: at least 2 are needed, one to train and one to "
-                "validate"
-            )
-        if self.frames < 2:
-            raise UserError(f"{self.frames} frames a scene asked for: at least 2 are needed")
+        if self.scenes < 1 or self.frames < 1:
+            raise UserError(f"{self.scenes} scenes of {self.frames} frames: use 1 or more of each")
         if min(self.image_size) < 32 or max(self.image_size) > 4096:
             width, height = self.image_size
             raise UserError(f"image size is {width}x{height}: use 32 to 4096 pixels a side")
@@ -75,6 +70,8 @@ class Request:
 def scene_names(version: str, count: int) -> list[str]:
     """Official scene names, training scenes first, about one in five for validation.
 
+    A single scene is a validation scene: it can be looked at and evaluated.
+
     Raises:
         UserError: the version has fewer scenes.
     """
@@ -85,8 +82,7 @@ def scene_names(version: str, count: int) -> list[str]:
         official = create_splits_scenes()
         train, val = sorted(official["train"]), sorted(official["val"])
     if count > len(train) + len(val):
-        hint = "; use --version v1.0-trainval for more" if version == "v1.0-mini" else ""
-        raise UserError(f"{version} has {len(train) + len(val)} scenes, {count} asked for{hint}")
+        raise UserError(f"{version} has {len(train) + len(val)} scenes, {count} asked for")
     num_val = min(max(round(count * VAL_SHARE), 1, count - len(train)), len(val))
     return train[: count - num_val] + val[:num_val]
 
@@ -98,7 +94,7 @@ def generate_dataset(
     image_size: tuple[int, int] = (400, 225),
     seed: int = 0,
     workers: int = 1,
-    version: str = "v1.0-mini",
+    version: str | None = None,
     progress: bool = False,
 ) -> bool:
     """Write a nuScenes dataset that the devkit loads and evaluates.
@@ -111,7 +107,8 @@ def generate_dataset(
         scenes: training scenes and about one in five for validation.
         frames: key frames (0.5 s apart) in each.
         image_size: (width, height) px.
-        workers: processes.
+        workers: processes; above 1 the calling script needs an ``if __name__ == "__main__"``.
+        version: v1.0-mini or v1.0-trainval; None: mini up to its 10 scenes, else trainval.
         progress: show a progress bar.
 
     Returns:
@@ -121,13 +118,16 @@ def generate_dataset(
         UserError: ``out`` holds something else, or a value is out of range.
     """
     out = Path(out)
+    if version is None:
+        version = VERSIONS[scenes > len(MINI_TRAIN) + len(MINI_VAL)]
     request = Request(version, scenes, frames, (image_size[0], image_size[1]), seed)
     request.check()
     names = scene_names(version, scenes)
     if _is_complete(out, request):
         return False
     partial = _prepare(out, request)
-    plans = [plan_scene(i, name, frames, request.image_size, seed) for i, name in enumerate(names)]
+    planning = tqdm(names, "planning", unit="scene", leave=False, disable=not progress)
+    plans = [plan_scene(i, n, frames, request.image_size, seed) for i, n in enumerate(planning)]
     tasks = [(i, frame) for i in range(len(plans)) for frame in range(frames)]
     records: list[list[FrameRecord]] = [[] for _ in plans]
     try:
