@@ -5,6 +5,7 @@ A tenth of the memory of the tables as Python objects, and every later step work
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -105,7 +106,8 @@ def load_tables(
     rest = [name for name in _COLUMNS if name not in small]
     read = partial(read_columns, folder, channels=channels)
     if workers > 1:
-        with ProcessPoolExecutor(workers) as pool:
+        # Forked: the readers need nothing but this module, importing it anew takes seconds.
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
             jobs = {name: pool.submit(read, name) for name in sorted(rest, reverse=True)}
             columns = {}
             for name, job in jobs.items():

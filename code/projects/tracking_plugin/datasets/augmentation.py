@@ -114,10 +114,11 @@ class ImageAugmentation:
         """Augment one image: uint8 [h, w, 3] to uint8 [crop height, crop width, 3].
 
         ``pillow`` gives the original's pixels bit for bit; ``torch`` is several times as fast and
-        differs by at most three grey levels: its two passes each round to integers with slightly
-        coarser weights, and the second amplifies an error of the first by less than 1.5. Measured
-        on camera images: two levels, in under two of a hundred values; one level, in under one of
-        ten thousand, where the size is halved exactly (testing at 800x320).
+        differs by at most three grey levels where both axes shrink or both grow: its two passes
+        each round to integers with slightly coarser weights, and the second amplifies an error of
+        the first by less than 1.5. Measured on camera images: two levels, in under two of a hundred
+        values; one level, in under one of ten thousand, where the size is halved exactly (testing
+        at 800x320).
         """
         resize = _resize_crop_torch if resizer == "torch" else _resize_crop_pillow
         result = resize(image, self.resize_dims, self.crop)
