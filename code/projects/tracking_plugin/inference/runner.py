@@ -201,7 +201,7 @@ def _run_processes(
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // len(devices))))
     workers = [
         context.Process(
-            target=_worker, args=(job, scenes, device, out_dir, identity, messages), daemon=True
+            target=run_worker, args=(job, scenes, device, out_dir, identity, messages), daemon=True
         )
         for scenes, device in zip(shards, devices, strict=True)
         if scenes
@@ -236,7 +236,7 @@ def _run_processes(
             worker.join()
 
 
-def _worker(
+def run_worker(
     job: InferenceJob,
     scenes: list[str],
     device: str,
@@ -244,6 +244,12 @@ def _worker(
     identity: dict[str, Any],
     messages: Any,
 ) -> None:
+    """A process's whole life.
+
+    Args:
+        messages: queue of (kind, value): ``frames`` done since the last, then one of ``done``,
+            ``user error`` with its line, ``error`` with a traceback.
+    """
     import signal
     import traceback
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 
 from projects.tracking_plugin.api import load_tracker
 from projects.tracking_plugin.config import load_config
 from projects.tracking_plugin.datasets.frames import FrameArrays, prepared_frames
-from projects.tracking_plugin.inference import acceleration
+from projects.tracking_plugin.inference.acceleration import precision_context
 from projects.tracking_plugin.inference.detection import detect_frame
 from projects.tracking_plugin.inference.format_results import (
     GlobalBoxes,
@@ -36,13 +35,14 @@ class SceneRunner:
 
     def __init__(self, job: InferenceJob, dataset: Any, device: str):
         self.job, self.dataset = job, dataset
-        self.device = torch.device(device)
-        cfg = load_config(job.config, list(job.overrides))
-        self.tracker = load_tracker(cfg, job.checkpoint, device=device)
-        if job.fuse_conv_bn:
-            acceleration.fuse_conv_bn(self.tracker.model)
-        if job.compile:
-            acceleration.compile_network(self.tracker.model)
+        self.tracker = load_tracker(
+            load_config(job.config, list(job.overrides)),
+            job.checkpoint,
+            device=device,
+            dtype=job.precision,
+            fuse_conv_bn=job.fuse_conv_bn,
+            compile=job.compile,
+        )
         self.clock = StageClock()
         self.tracker.model.stage = self.clock
         self.sequence = {scene: n for n, scene in enumerate(dataset.scenes, start=1)}
@@ -62,8 +62,7 @@ class SceneRunner:
         for _ in indices:
             with self.clock("decode"):
                 frame, arrays = next(frames)
-            with acceleration.precision_context(self.job.precision, self.device):
-                boxes[frame.sample_token] = self._frame(frame, arrays, self.sequence[scene])
+            boxes[frame.sample_token] = self._frame(frame, arrays, self.sequence[scene])
             report(1)
         return SceneResult(boxes, self.clock.take())
 
@@ -72,10 +71,14 @@ class SceneRunner:
             tracks = self.tracker.step(frame, arrays)
             return tracking_results(frame.sample_token, tracks_to_boxes(tracks, sequence))
         batch = self.tracker.batch(frame, arrays)
-        detected = detect_frame(self.tracker.model, batch)
+        with precision_context(self.job.precision, self.tracker.device):
+            detected = detect_frame(self.tracker.model, batch)
         with self.clock("life cycle"):
             rows = to_global(
-                *(part.numpy() for part in detected), frame.lidar2ego, frame.ego2global
+                *(part.numpy() for part in detected),
+                frame.lidar2ego,
+                frame.ego2global,
+                classes=self.tracker.classes,
             )
             return detection_results(frame.sample_token, rows)
 
