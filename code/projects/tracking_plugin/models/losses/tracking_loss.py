@@ -55,7 +55,6 @@ class TrackingLoss(nn.Module):
         assigner: configuration of the assigner.
         interm_loss: also the losses of the decoder layers before the last.
         loss_iou: accepted with weight 0.
-        sync_cls_avg_factor, loss_mem_cls, ...: see ``UserError`` for what is refused.
     """
 
     code_weights: nn.Parameter
@@ -222,7 +221,7 @@ class TrackingLoss(nn.Module):
         gt_inds: Sequence[Tensor],
         targets: Sequence[FrameTargets],
     ) -> tuple[Tensor, Tensor]:
-        """Class and box loss of logits [N, C], codes [N, 10] for ground-truth rows [N], B of each."""
+        """Class and box loss; of each sample logits [N, C], codes [N, 10], ground-truth rows [N]."""
         positives = torch.stack([(rows >= 0).sum() for rows in gt_inds]).float()
         box_factor = _mean_over_ranks(positives.mean()).clamp(min=1)
         cls_losses, box_losses = [], []

@@ -107,7 +107,7 @@ class SpatialTemporalReasoner(nn.Module):
     # --- time passes ------------------------------------------------------------------------------
 
     def frame_shift(self, instances: TrackInstances) -> TrackInstances:
-        """This frame's cache enters the history; the first forecast becomes the provisional state."""
+        """The cache enters the history; the first forecast becomes the provisional state."""
         cache, state = instances.cache, instances.state
         if self.future_reasoning:
             state = state.replace(
@@ -204,8 +204,8 @@ class SpatialTemporalReasoner(nn.Module):
         """Make this frame's cache the state and rebuild the future from it.
 
         Args:
-            record_threshold: instances with a lower score keep their provisional state, which is how
-                a track is extended through an occlusion; None (training): all are copied.
+            record_threshold: instances with a lower score keep their provisional state, which
+                extends a track through an occlusion; None (training): all are copied.
         """
         cache = instances.cache
         fut_xyz, fut_bboxes = instances.fut_xyz, instances.fut_bboxes

@@ -1,4 +1,4 @@
-"""Life cycle of tracks while streaming: sequences, ids, births, ageing, deaths, what is reported."""
+"""Life cycle of tracks while streaming: sequences, ids, births, ageing, deaths, reports."""
 
 from __future__ import annotations
 
