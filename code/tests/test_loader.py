@@ -95,5 +95,14 @@ def test_mistakes_in_the_section_are_named(section: Any, words: str) -> None:
 
 def test_user_errors_in_workers_are_told_apart(cfg: dict[str, Any], tmp_path: Path) -> None:
     loader = build_dataloader(cfg, "val", workers=1, data_root=tmp_path)
-    with pytest.raises(UserError, match="no image"):
+    with pytest.raises(UserError, match="no image") as caught:
         next(iter(loader))
+    assert str(caught.value).startswith("no image") and "\n" not in str(caught.value)
+
+
+def test_mmdet3d_builds_our_dataset(cfg: dict[str, Any]) -> None:
+    mmdet3d_datasets = pytest.importorskip("mmdet3d.datasets")
+    import projects.tracking_plugin.datasets.mmdet3d_plugin  # noqa: F401
+
+    dataset = mmdet3d_datasets.build_dataset(dict(cfg["data"]["val"], test_mode=True))
+    assert type(dataset).__name__ == "NuScenesTrackingDataset" and len(dataset) == 6

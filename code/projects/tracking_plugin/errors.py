@@ -10,6 +10,12 @@ from typing import NoReturn
 class UserError(Exception):
     """The user's input was wrong. The message is one line: what was wrong, where, what to do."""
 
+    def __init__(self, message: str) -> None:
+        if message.startswith("Caught UserError in"):
+            # A DataLoader raises its worker's error anew, with the worker's traceback as message.
+            message = message.rpartition("UserError: ")[2].strip()
+        super().__init__(message)
+
 
 def fail(message: str) -> NoReturn:
     """Print one line on stderr and leave with exit status 2."""
