@@ -59,9 +59,13 @@ def check_summary(golden: GoldenFile) -> Iterator[Row]:
             "n_named_parameters": len(parameters),
             "n_tied_keys": len(tied),
             "tied_keys": tied,
+            "not_requires_grad": sorted(
+                name for name, p in model.named_parameters() if not p.requires_grad
+            ),
         }
         for key, value in reference.items():
-            yield Row(f"{config}.{key}", ours.get(key), value)
+            expected = sorted(value) if isinstance(value, list) else value
+            yield Row(f"{config}.{key}", ours.get(key), expected)
 
 
 def check_weights(golden: GoldenFile) -> Iterator[Row]:
