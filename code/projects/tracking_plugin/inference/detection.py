@@ -12,7 +12,9 @@ from projects.tracking_plugin.structures import FrameBatch
 
 
 @torch.no_grad()
-def detect_frame(model: Any, frame: FrameBatch, max_num: int = 300) -> tuple[Tensor, ...]:
+def detect_frame(
+    model: Any, frame: FrameBatch, max_num: int = 300
+) -> tuple[Tensor, Tensor, Tensor]:
     """Boxes of one frame from the detection queries alone, without memory of other frames.
 
     As DETR-style detectors are evaluated: the ``max_num`` best (query, class) pairs, no

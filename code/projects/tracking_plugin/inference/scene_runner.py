@@ -72,10 +72,12 @@ class SceneRunner:
             return tracking_results(frame.sample_token, tracks_to_boxes(tracks, sequence))
         batch = self.tracker.batch(frame, arrays)
         with precision_context(self.job.precision, self.tracker.device):
-            detected = detect_frame(self.tracker.model, batch)
+            boxes, scores, labels = detect_frame(self.tracker.model, batch)
         with self.clock("life cycle"):
             rows = to_global(
-                *(part.numpy() for part in detected),
+                boxes.numpy(),
+                scores.numpy(),
+                labels.numpy(),
                 frame.lidar2ego,
                 frame.ego2global,
                 classes=self.tracker.classes,
