@@ -74,8 +74,7 @@ def write_random_scenes(
 
 def _write(path: Path, content: Any) -> None:
     temporary = path.with_suffix(".tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(content, file)
+    temporary.write_text(json.dumps(content), encoding="utf-8")  # json.dump would be far slower
     os.replace(temporary, path)
 
 
@@ -294,7 +293,7 @@ class _Tables:
         self, token: str, scene: str, track: int, name: str, xy: np.ndarray, level: float
     ) -> None:
         rng, ties = self.rng, self.config.ties
-        score = float(np.clip(level + rng.normal(0, 0.05), 0.01, 0.99))
+        score = min(max(level + rng.normal(0, 0.05), 0.01), 0.99)
         score = round(score, 1) if ties else score
         if ties:
             xy = np.round(xy * 2) / 2
