@@ -105,6 +105,7 @@ def convert_tables(
         path = info_path(out_dir, extra_tag, tables.version, split)
         write_infos(path, infos, tables.version)
         written.append((path, len(infos)))
+        del infos, stream  # GBs: gone before the next split is made
     return written
 
 
