@@ -134,6 +134,26 @@ def test_both_engines_agree_and_write_their_files(
     assert (tmp_path / "forecasting.json").exists()
 
 
+def test_detection_file_goes_to_the_devkit(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads((root / "results.json").read_text())
+    for boxes in content["results"].values():
+        for box in boxes:
+            box["detection_name"] = box.pop("tracking_name")
+            box["detection_score"] = box.pop("tracking_score")
+            box["attribute_name"] = ""
+    file = tmp_path / "detections.json"
+    file.write_text(json.dumps(content))
+    usual = ("--dataroot", root, "--version", "v1.0-mini", "--out", tmp_path)
+    assert run_tool(file, *usual) == 0
+    assert "NDS" in capsys.readouterr().out
+    content["results"].popitem()
+    file.write_text(json.dumps(content))
+    assert run_tool(file, *usual) == 2
+    assert "the devkit rejects it" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

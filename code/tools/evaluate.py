@@ -1,4 +1,4 @@
-"""Evaluate a tracking results file: nuScenes tracking metrics and forecasting metrics."""
+"""Evaluate a results file: tracking and forecasting metrics, or detection metrics."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ def parse_args():
     import argparse
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("result", help="results file in the nuScenes tracking format")
+    parser.add_argument("result", help="results file in the nuScenes tracking or detection format")
     parser.add_argument("--dataroot", default="data/nuscenes", help="nuScenes' folder")
     parser.add_argument("--version", default="v1.0-trainval")
     parser.add_argument("--split", default="val")
@@ -28,6 +28,18 @@ def parse_args():
     return parser.parse_args()
 
 
+def evaluate_detection(args, out: Path) -> int:
+    from projects.tracking_plugin.datasets.splits import SPLITS
+    from projects.tracking_plugin.evaluation.devkit import evaluate_detection_devkit
+    from projects.tracking_plugin.evaluation.text import detection_table
+
+    split = SPLITS.get(args.version, {}).get(args.split, args.split)
+    summary = evaluate_detection_devkit(args.result, args.dataroot, args.version, split, out)
+    print(detection_table(summary))
+    print(f"\nmetrics in {out}")
+    return 0
+
+
 def main() -> int:
     args = parse_args()
     from tqdm import tqdm
@@ -37,6 +49,7 @@ def main() -> int:
     from projects.tracking_plugin.evaluation.devkit import differences, evaluate_tracking_devkit
     from projects.tracking_plugin.evaluation.forecasting_metrics import evaluate_forecasts
     from projects.tracking_plugin.evaluation.ground_truth import load_ground_truth
+    from projects.tracking_plugin.evaluation.results_file import is_detection_file
     from projects.tracking_plugin.evaluation.run import (
         evaluate_results,
         write_json,
@@ -44,9 +57,11 @@ def main() -> int:
     )
     from projects.tracking_plugin.evaluation.text import forecasting_table, tracking_table
 
+    out = Path(args.out) if args.out else Path(args.result).resolve().parent / "metrics"
+    if is_detection_file(args.result):
+        return evaluate_detection(args, out)
     config = load_tracking_config(args.config)
     truth = load_ground_truth(args.dataroot, args.version, args.split, config.class_names)
-    out = Path(args.out) if args.out else Path(args.result).resolve().parent / "metrics"
     # The fast engine always runs: it checks the file, and it takes a fraction of the devkit's time.
     count = len(config.class_names)
     with tqdm(total=count, desc="tracking metrics", unit="class", delay=2, leave=False) as bar:

@@ -74,6 +74,8 @@ def evaluate_detection_devkit(
     from nuscenes.eval.detection.evaluate import DetectionEval
 
     out_dir = Path(out_dir)
+    if not (Path(dataroot) / version).is_dir():
+        raise UserError(f"no nuScenes tables in {Path(dataroot) / version}: check the data folder")
     try:
         evaluation = DetectionEval(
             NuScenes(version=version, dataroot=str(dataroot), verbose=False),
@@ -85,7 +87,7 @@ def evaluate_detection_devkit(
         )
         with contextlib.redirect_stdout(io.StringIO()):
             evaluation.main(plot_examples=0, render_curves=False)
-    except AssertionError as error:
+    except (AssertionError, KeyError, ValueError) as error:
         raise UserError(f"{result_path}: the devkit rejects it: {error}") from None
     return _read(out_dir / "metrics_summary.json")
 

@@ -53,6 +53,26 @@ def load_results(
     return builder.finish(), meta
 
 
+def is_detection_file(path: str | Path) -> bool:
+    """True for a detection submission: its first box has a ``detection_name``.
+
+    Raises:
+        UserError: not JSON.
+    """
+    with JsonReader(path) as reader:
+        if not reader.at_object():
+            return False
+        for key in reader.keys():  # noqa: SIM118
+            if key != "results" or not reader.at_object():
+                reader.value()
+                continue
+            for _token in reader.keys():  # noqa: SIM118
+                boxes = reader.value()
+                if isinstance(boxes, list) and boxes:
+                    return isinstance(boxes[0], dict) and "detection_name" in boxes[0]
+    return False
+
+
 class _TableBuilder:
     def __init__(self, path: str | Path, frames: FrameTable, config: TrackingConfig):
         self._path = path

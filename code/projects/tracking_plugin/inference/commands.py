@@ -104,6 +104,7 @@ def evaluate_and_report(
     from projects.tracking_plugin.evaluation.text import forecasting_table, tracking_table
     from projects.tracking_plugin.report.render import write_report
 
+    print(f"metrics of {result} ...", flush=True)
     config = load_tracking_config()
     truth = load_ground_truth(dataroot, version, split, config.class_names)
     evaluation = evaluate_results(result, truth, config)
