@@ -212,33 +212,47 @@ def _generate(data: Path) -> None:
         )
 
 
+def jpeg(picture: np.ndarray) -> bytes:
+    """A BGR picture as a JPEG file."""
+    ok, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    assert ok
+    return data.tobytes()
+
+
 def show(picture: np.ndarray, width: int | None = None) -> None:
     """Display a BGR picture in the notebook."""
     from IPython.display import Image, display
 
-    ok, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
-    assert ok
-    display(Image(data=data.tobytes(), width=width))
+    display(Image(data=jpeg(picture), width=width))
 
 
-def slider(draw: Callable[[int], Any] | Sequence[np.ndarray], count: int | None = None) -> None:
-    """A slider over frames.
+def slider(
+    pictures: Callable[[int], np.ndarray] | Sequence[np.ndarray],
+    count: int | None = None,
+    caption: Callable[[int], str] = lambda frame: "",
+) -> None:
+    """Frames with a slider and a play button.
 
     Args:
-        draw: called with the frame number, displays something; or the BGR pictures themselves.
-        count: number of frames; not needed for pictures.
+        pictures: BGR pictures, or a function that draws one by its number.
+        count: how many; not needed for a sequence.
+        caption: a line above a picture, by its number.
     """
-    from ipywidgets import IntSlider, interact
+    import ipywidgets as widgets
+    from IPython.display import display
 
-    function: Callable[[int], Any]
-    if callable(draw):
-        assert count is not None
-        function, total = draw, count
-    else:
-        pictures = draw
+    total = count if callable(pictures) else len(pictures)
+    assert total
+    draw = pictures if callable(pictures) else pictures.__getitem__
+    image, text = widgets.Image(format="jpeg"), widgets.Label()
+    frame = widgets.IntSlider(0, 0, total - 1, description="frame")
+    play = widgets.Play(min=0, max=total - 1, interval=500)
+    widgets.jslink((play, "value"), (frame, "value"))
 
-        def function(frame: int) -> None:
-            show(pictures[frame])
+    def update(number: int) -> None:
+        image.value = jpeg(draw(number))
+        text.value = caption(number)
 
-        total = len(pictures)
-    interact(function, frame=IntSlider(0, 0, max(total - 1, 0), description="frame"))
+    frame.observe(lambda change: update(change["new"]), "value")
+    update(0)
+    display(widgets.VBox([widgets.HBox([play, frame]), text, image]))
