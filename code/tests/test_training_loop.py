@@ -1,89 +1,20 @@
-"""The loop's parts around a step: processes, non-finite losses, logs, where weights come from."""
+"""The loop's parts around a step: non-finite losses, logs, where weights come from."""
 
 from __future__ import annotations
 
 import json
-import os
-import socket
 from pathlib import Path
 
 import pytest
 import torch
-from training_toy import WORLD, ToyDataset, ToyModel, logged, make_trainer
+from training_toy import ToyModel, logged, make_trainer
 
 from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.training import distributed
-from projects.tracking_plugin.training.distributed import World, choose_device
+from projects.tracking_plugin.training.distributed import choose_device
 from projects.tracking_plugin.training.initial_weights import (
     find_initial_weights,
     previous_configuration,
 )
-from projects.tracking_plugin.training.process import seed_everything
-
-
-def gradients_of_one_step(work_dir: Path, world: World, samples: int) -> dict[str, torch.Tensor]:
-    """Gradients (unclipped) of the first step, the model without randomness."""
-    trainer = make_trainer(
-        work_dir,
-        model=_plain_model(),
-        dataset=ToyDataset(8),
-        world=world,
-        data={"samples_per_gpu": samples, "workers_per_gpu": 0},
-        optimizer_config={},
-        runner={"max_epochs": 1, "max_iters": 1},
-        checkpoint_config={"interval": 10},
-    )
-    taken: dict[str, torch.Tensor] = {}
-
-    def take(optimizer):
-        taken.update({n: p.grad.clone() for n, p in trainer.model.named_parameters()})
-
-    trainer.scaler.step = take  # type: ignore[method-assign]
-    trainer.run()
-    return taken
-
-
-def _plain_model() -> ToyModel:
-    seed_everything(5)
-    return ToyModel(dropout=0.0, batch_norm=False)
-
-
-def _gloo_process(rank: int, port: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    os.environ.update(
-        WORLD_SIZE="2", RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE="2",
-        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
-    )  # fmt: skip
-    world = distributed.start("cpu")
-    assert world == World(rank, rank, 2, torch.device("cpu"))
-    grads = gradients_of_one_step(folder, world, samples=2)
-    torch.save(grads, folder / f"grads_{rank}.pt")
-    distributed.stop()
-
-
-def test_two_gloo_processes_have_the_gradients_of_one_with_twice_the_batch(tmp_path):
-    torch.set_num_threads(1)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    pids = []
-    for rank in range(2):
-        pid = os.fork()
-        if pid == 0:
-            code = 1
-            try:
-                _gloo_process(rank, port, tmp_path)
-                code = 0
-            finally:
-                os._exit(code)
-        pids.append(pid)
-    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0, 0]
-    alone = gradients_of_one_step(tmp_path / "alone", WORLD, samples=4)
-    for rank in range(2):
-        grads = torch.load(tmp_path / f"grads_{rank}.pt", weights_only=True)
-        assert grads.keys() == alone.keys()
-        for name, value in alone.items():
-            torch.testing.assert_close(grads[name], value, rtol=1e-5, atol=1e-6)
 
 
 class PoisonedModel(ToyModel):

@@ -14,6 +14,7 @@ from training_toy import logged, make_trainer
 
 from projects.tracking_plugin.errors import UserError
 from projects.tracking_plugin.training import checkpoint as ckpt
+from projects.tracking_plugin.training.export import export_weights
 
 
 @pytest.fixture(autouse=True)
@@ -199,6 +200,17 @@ def test_file_is_an_mmcv_checkpoint_of_plain_values(tmp_path):
     load_checkpoint(model, str(tmp_path / "epoch_2.pth"), strict=True)
     for key, value in model.state_dict().items():
         assert torch.equal(value, content["state_dict"][key])
+
+
+def test_export_keeps_weights_and_meta(tmp_path):
+    make_trainer(tmp_path).run()
+    size = export_weights(tmp_path / "epoch_2.pth", tmp_path / "out" / "model.pth")
+    assert size < (tmp_path / "epoch_2.pth").stat().st_size
+    whole, exported = (
+        torch.load(path, weights_only=True)
+        for path in (tmp_path / "epoch_2.pth", tmp_path / "out" / "model.pth")
+    )
+    assert exported.keys() == {"meta", "state_dict"} and exported["meta"] == whole["meta"]
 
 
 def test_best_checkpoint_and_evaluations_survive_a_restart(tmp_path):

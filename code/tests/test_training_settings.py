@@ -181,6 +181,12 @@ def test_loss_scaler_leaves_an_overflowing_step_out(scale, after):
     scaler.scaler.unscale_(optimizer)
     scaler.step(optimizer)
     assert weight.item() == 1.0 and scaler.scaler.get_scale() == after
+    for _ in range(2):  # a step left out for another reason leaves the scaler ready for the next
+        optimizer.zero_grad()
+        scaler.scaler.scale(weight.sum()).backward()
+        scaler.scaler.unscale_(optimizer)
+        scaler.skip()
+    scaler.scaler.unscale_(optimizer)
 
 
 def test_sampler_shards_one_order_and_resumes():

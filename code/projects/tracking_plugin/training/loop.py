@@ -157,6 +157,7 @@ class Trainer:
         if bad:
             terms = {**losses, "gradient norm": norm}
             self.log.line(self.guard.handle(terms, batch, self.iteration, self._repro_state(rng)))
+            self.scaler.skip()
         else:
             self.guard.finite_step()
             self.scaler.step(self.optimizer)

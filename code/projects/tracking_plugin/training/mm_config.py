@@ -131,7 +131,7 @@ def _section(cfg: Mapping[str, Any], name: str, read: set[str]) -> dict[str, Any
     return {key: value for key, value in section.items() if key in read}
 
 
-def _dataclass_section(cfg: Mapping[str, Any], name: str, kind: type) -> Any:
+def _dataclass_section(cfg: Mapping[str, Any], name: str, kind: Any) -> Any:
     return kind(**_section(cfg, name, set(kind.__dataclass_fields__)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import torch
 from torch import nn
@@ -60,7 +61,7 @@ class LossScaler:
         scale = settings.loss_scale
         self.fixed_scale = float(scale) if isinstance(scale, (int, float)) else None
         if self.fixed_scale is not None:
-            kwargs = {"init_scale": self.fixed_scale}
+            kwargs: dict[str, Any] = {"init_scale": self.fixed_scale}
         else:
             kwargs = {} if isinstance(scale, str) else dict(scale)  # type: ignore[arg-type]
         enabled = settings.precision == "fp16"
@@ -69,6 +70,10 @@ class LossScaler:
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         """Optimiser step, left out by torch when a scaled gradient overflowed."""
         self.scaler.step(optimizer)
+        self.skip()
+
+    def skip(self) -> None:
+        """End an iteration whose step was left out."""
         if self.fixed_scale is not None and self.scaler.is_enabled():
             self.scaler.update(self.fixed_scale)
         else:

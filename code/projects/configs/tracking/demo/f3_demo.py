@@ -3,7 +3,7 @@ _base_ = ["./f1_demo.py"]
 
 _decoder = dict(
     type="PETRTransformerDecoder",
-    num_layers=2,
+    num_layers=1,
     transformerlayers=dict(
         type="PETRTransformerDecoderLayer",
         attn_cfgs=[{{_base_.attention}}, {{_base_.attention}}],
