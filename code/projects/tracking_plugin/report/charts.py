@@ -16,7 +16,7 @@ from projects.tracking_plugin.evaluation.run import Evaluation
 from projects.tracking_plugin.evaluation.tables import BoxTable
 
 _WIDTH, _HEIGHT = 480, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 12, 44
 COLORS = 8  # series colours the style sheet has
 
 Point = tuple[float, float]
