@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -171,10 +172,10 @@ def padding_mask(frame: FrameBatch, feature_shape: Sequence[int]) -> Tensor | No
     Nearest resizing: row i stands for image row ``floor(i * H / h)``.
     """
     sizes = zip(feature_shape, frame.img.shape[-2:], frame.img_shape, strict=True)
-    outside = [torch.arange(n) * pad // n >= valid for n, pad, valid in sizes]
+    outside = [np.arange(n) * pad // n >= valid for n, pad, valid in sizes]
     if not any(axis.any() for axis in outside):
         return None
-    mask = outside[0][:, None] | outside[1]
+    mask = torch.from_numpy(outside[0][:, None] | outside[1])
     mask = mask.to(frame.img.device, non_blocking=True)
     return mask.expand(*frame.img.shape[:2], -1, -1)
 
