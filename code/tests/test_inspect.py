@@ -10,14 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from projects.tracking_plugin.checkpoints import fit
 from projects.tracking_plugin.checkpoints.fit import (
     CODE,
     choose_config,
     config_of_checkpoint,
     fits,
+    known_models,
     meta_image_size,
 )
 from projects.tracking_plugin.checkpoints.inspect import inspect_checkpoint, render
+from projects.tracking_plugin.checkpoints.manifest import load_manifest
 from projects.tracking_plugin.checkpoints.statistics import (
     by_module,
     check_health,
@@ -49,6 +52,23 @@ def models_of(golden: Path) -> list:
     return list(groups.values())
 
 
+@pytest.fixture(scope="module")
+def configured_models():
+    """(configurations, shapes) of every configuration file."""
+    return known_models()
+
+
+def test_every_original_checkpoint_finds_its_configuration(golden_dir, configured_models):
+    """By keys and shapes alone; nine original configurations, and ours under both names."""
+    names = sorted(golden_dir.glob("state_dict_*_*x*.json"))
+    assert len(names) == 9
+    for path in names:
+        family, config = path.stem.removeprefix("state_dict_").split("_", 1)
+        ranked = fits(original_layout(golden_dir, f"{family}_{config}"), configured_models)
+        assert ranked[0].exact, path.name
+        assert f"projects/configs/tracking/{family}/{config}.py" in ranked[0].configs
+
+
 META = {
     "epoch": 24,
     "iter": 674424,
@@ -63,7 +83,7 @@ def test_original_layout_fits_its_configurations_only(golden_dir, tmp_path, name
     weights = original_layout(golden_dir, name)
     ranked = fits(weights, models_of(golden_dir))
     assert ranked[0].exact and name in ranked[0].configs
-    assert not any(fit.exact for fit in ranked[1:])
+    assert not any(other.exact for other in ranked[1:])
 
 
 def test_report_of_an_original_checkpoint(golden_dir, tmp_path):
@@ -89,9 +109,9 @@ def test_partial_checkpoint_is_summarised_by_module(golden_dir, tmp_path):
     shapes = {key: tuple(entry[:-1]) for key, entry in f3.items()}
     info = inspect_checkpoint(path, models=[(["f3"], shapes)])
     assert info["config"] is None
-    (fit,) = info["fits"]
-    assert "STReasoner" in fit["missing"] and fit["unexpected"] == {"ema": 1}
-    assert fit["mismatched"] == [
+    (found,) = info["fits"]
+    assert "STReasoner" in found["missing"] and found["unexpected"] == {"ema": 1}
+    assert found["mismatched"] == [
         {"entry": "reference_points.weight", "file": [300, 3], "model": [500, 3]}
     ]
     text = render(info)
@@ -173,9 +193,26 @@ def test_command_line_reports_a_malicious_file_in_one_line(tmp_path):
     assert "refused" in run.stderr and not (tmp_path / "executed").exists()
 
 
-def test_config_of_unknown_weights(tmp_path):
-    pytest.importorskip("projects.tracking_plugin.config")
+def test_config_of_unknown_weights(tmp_path, monkeypatch, configured_models):
+    monkeypatch.setattr(fit, "known_models", lambda: configured_models)
     path = tmp_path / "other.pth"
     torch.save({"encoder.w": torch.zeros(1)}, path)
     with pytest.raises(UserError, match="no configuration fits"):
         config_of_checkpoint(path)
+
+
+def test_config_of_published_and_own_checkpoints(
+    golden_dir, tmp_path, monkeypatch, configured_models
+):
+    monkeypatch.setattr(fit, "known_models", lambda: configured_models)
+    path = tmp_path / "latest.pth"
+    weights = original_layout(golden_dir, "petr_f3_q500_1600x640")
+    torch.save({"state_dict": weights, "meta": META}, path)
+    assert config_of_checkpoint(path) == CODE / "projects/configs/tracking/petr/f3_q5_1600x640.py"
+    torch.save({"state_dict": weights, "meta": {"exp_name": "f5_q500_800x320.py"}}, path)
+    assert config_of_checkpoint(path).name == "f5_q500_800x320.py"
+
+
+def test_manifest_names_configurations_that_exist():
+    for file in load_manifest().files:
+        assert file.config is None or (CODE / file.config).is_file()

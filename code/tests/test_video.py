@@ -320,3 +320,38 @@ def test_command_line_errors(arguments, message):
         text=True,
     )
     assert run.returncode == 2 and message in run.stderr and len(run.stderr.splitlines()) == 1
+
+
+def test_tool_draws_a_generated_scene(demo_data, demo_infos, tmp_path):
+    """Results in the submission format against the annotations, as make video does it."""
+    from projects.tracking_plugin.visualization.scenes import load_split
+
+    (scene,) = load_split(demo_data, "v1.0-mini", "val")
+    results: dict[str, list] = {token: [] for token in scene.tokens}
+    for t, token in enumerate(scene.tokens):
+        boxes = scene.truth(t)
+        assert len(boxes) and all(len(f) == 8 for f in boxes.forecast if f is not None)
+        for i in range(len(boxes)):
+            entry = {
+                "sample_token": token, "tracking_id": boxes.ids[i], "tracking_score": 0.9,
+                "tracking_name": boxes.names[i], "translation": boxes.center[i].tolist(),
+                "size": boxes.size[i].tolist(), "rotation": boxes.rotation[i].tolist(),
+                "velocity": [0, 0], "forecasting": boxes.forecast[i].tolist(),
+            }  # fmt: skip
+            results[token].append(entry)
+    path = tmp_path / "results_nusc.json"
+    path.write_text(json.dumps({"meta": {}, "results": results}))
+    command = [sys.executable, str(CODE / "tools/make_video.py"), str(path), "--against", "truth"]
+    command += ["--dataroot", str(demo_data), "--frames", "3", "--camera-width", "160"]
+    run = subprocess.run([*command, "--format", "mp4,gif,png"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    listed = json.loads((tmp_path / "video" / "videos.json").read_text())
+    assert listed[0]["scene"] == scene.name and listed[0]["frames"] == 3
+    assert listed[0]["layers"][1] == "ground truth"
+    for name in listed[0]["files"]:
+        assert (tmp_path / "video" / name).exists()
+    picture = cv2.imread(str(tmp_path / "video" / scene.name / "002.png"))
+    above, below = np.split(picture, 2)
+    # The same boxes drawn twice: apart from the titles and the scores the halves agree.
+    same = (np.abs(above[HEADER:].astype(int) - below[HEADER:]) < 8).all(-1).mean()
+    assert same > 0.97

@@ -61,7 +61,7 @@ def query_map(
     order = np.argsort(scores)
     shown = right.scatter(*found[order, :2].T, c=scores[order], s=12, cmap="plasma", vmin=0)
     figure.colorbar(shown, ax=right, label="score")
-    right.set_title("boxes of one frame, and where their queries began")
+    right.set_title("boxes of one frame, joined to their start")
     for axes in (left, right):
         axes.set(xlim=(-radius, radius), ylim=(-radius, radius), aspect="equal")
         axes.set(xlabel="x: right (m)", ylabel="y: forward (m)")
@@ -146,8 +146,9 @@ def forecast_errors(errors: Mapping[str, np.ndarray], seconds: float = 0.5) -> F
     """
     figure, axes = plt.subplots(figsize=(6, 3))
     for name, table in errors.items():
-        steps = np.arange(1, table.shape[1] + 1) * seconds
-        axes.plot(steps, np.nanmean(table, axis=0), marker="o", label=name)
+        known = np.isfinite(table).any(axis=0)
+        steps = np.arange(1, table.shape[1] + 1)[known] * seconds
+        axes.plot(steps, np.nanmean(table[:, known], axis=0), marker="o", label=name)
     axes.set(xlabel="horizon (s)", ylabel="mean error (m)")
     axes.legend()
     axes.grid(alpha=0.3)
