@@ -221,7 +221,7 @@ class TrackingLoss(nn.Module):
         gt_inds: Sequence[Tensor],
         targets: Sequence[FrameTargets],
     ) -> tuple[Tensor, Tensor]:
-        """Class and box loss; of each sample logits [N, C], codes [N, 10], ground-truth rows [N]."""
+        """Class and box loss; per sample logits [N, C], codes [N, 10], ground-truth rows [N]."""
         positives = torch.stack([(rows >= 0).sum() for rows in gt_inds]).float()
         box_factor = _mean_over_ranks(positives.mean()).clamp(min=1)
         cls_losses, box_losses = [], []

@@ -91,7 +91,8 @@ class RuntimeTracker:
             has_forecast: whether ``motion_predictions`` mean anything.
         """
         host = _to_host(instances)
-        tracked = host.labels < self.num_tracking_classes
+        # What broken images leave must not reach other instances through attention.
+        tracked = (host.labels < self.num_tracking_classes) & host.finite
         confident = host.scores > self.score_threshold
 
         newborn = tracked & (host.ids < 0)
@@ -141,6 +142,7 @@ class _HostView:
     ids: Tensor
     age: Tensor
     is_track: Tensor
+    finite: Tensor
 
 
 def _to_host(instances: TrackInstances) -> _HostView:
@@ -155,9 +157,11 @@ def _to_host(instances: TrackInstances) -> _HostView:
         instances.obj_idxes[:, None],
         instances.disappear_time[:, None],
         instances.track_query_mask[:, None],
+        instances.hist_embeds.isfinite().flatten(1).all(1, keepdim=True),
     ]
     packed = torch.cat([c.double() for c in columns], dim=1).cpu()
-    boxes, flat, scores, labels, ids, age, track = packed.split([c.shape[1] for c in columns], 1)
+    parts = packed.split([c.shape[1] for c in columns], 1)
+    boxes, flat, scores, labels, ids, age, track, finite = parts
     return _HostView(
         boxes=boxes.float(),
         displacements=flat.float().view(displacements.shape),
@@ -166,4 +170,5 @@ def _to_host(instances: TrackInstances) -> _HostView:
         ids=ids[:, 0].long(),
         age=age[:, 0].long(),
         is_track=track[:, 0].bool(),
+        finite=finite[:, 0].bool(),
     )
