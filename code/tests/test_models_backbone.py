@@ -1,0 +1,91 @@
+"""VoVNet and the feature pyramids: layouts, frozen parts, recomputation, sums by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from projects.tracking_plugin.errors import UserError
+from projects.tracking_plugin.models.backbones.vovnet import SPECS, EffectiveSE, VoVNet, VoVNetCP
+from projects.tracking_plugin.models.necks.fpn import CPFPN, FPN
+
+SMALL = "V-19-slim-dw-eSE"
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_every_spec_has_its_widths_and_strides(name: str) -> None:
+    with torch.device("meta"):
+        maps = VoVNet(name, out_features=("stem", "stage2", "stage3", "stage4", "stage5"))(
+            torch.empty(1, 3, 64, 96)
+        )
+    spec = SPECS[name]
+    assert [m.shape[1] for m in maps] == [spec.stem[2], *spec.stage_out_ch]
+    assert [tuple(m.shape[2:]) for m in maps] == [(16, 24), (16, 24), (8, 12), (4, 6), (2, 3)]
+
+
+def test_state_dict_names() -> None:
+    with torch.device("meta"):
+        keys = set(VoVNetCP("V-99-eSE").state_dict())
+    assert "stem.stem_1/conv.weight" in keys
+    assert "stage4.OSA4_3.layers.0.OSA4_3_0/conv.weight" in keys
+    assert "stage4.OSA4_3.concat.OSA4_3_concat/norm.running_mean" in keys
+    assert "stage5.OSA5_3.ese.fc.weight" in keys and "stage5.OSA5_4.ese.fc.weight" not in keys
+    with torch.device("meta"):
+        keys = set(VoVNet(SMALL).state_dict())
+    assert "stage2.OSA2_1.layers.0.OSA2_1_0/dw_conv3x3.weight" in keys
+    assert "stage3.OSA3_1.conv_reduction.OSA3_1_reduction_0/conv.weight" in keys
+
+
+def test_gate_by_hand() -> None:
+    gate = EffectiveSE(2)
+    nn.init.zeros_(gate.fc.weight)
+    gate.fc.bias.data = torch.tensor([0.0, 10.0])
+    out = gate(torch.ones(1, 2, 2, 2))
+    assert out[0, :, 0, 0].tolist() == [0.5, 1.0]  # relu6(0 + 3) / 6 and relu6(13) / 6
+
+
+def test_recomputed_blocks_give_the_same_gradients() -> None:
+    torch.manual_seed(0)
+    model = VoVNetCP(SMALL, out_features=("stage3",)).train()
+    image = torch.randn(2, 3, 32, 32)
+
+    def gradient() -> torch.Tensor:
+        model.zero_grad()
+        model(image)[0].square().sum().backward()
+        return model.stem[0].weight.grad.clone()
+
+    recomputed = gradient()
+    model.checkpoint_stages = frozenset()
+    torch.testing.assert_close(gradient(), recomputed)
+
+
+def test_frozen_stages_and_norms() -> None:
+    model = VoVNet(SMALL, frozen_stages=1, norm_eval=False).train()
+    assert not any(p.requires_grad for p in [*model.stem.parameters(), *model.stage2.parameters()])
+    assert all(p.requires_grad for p in model.stage3.parameters())
+    assert not model.stage2.training and model.stage3.training
+    norms = [m for m in VoVNet(SMALL).train().modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms and not any(norm.training for norm in norms)
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(UserError, match="unknown VoVNet spec_name 'V-100'"):
+        VoVNet("V-100")
+    with pytest.raises(UserError, match="stage6"):
+        VoVNet(SMALL, out_features=("stage6",))
+    with pytest.raises(UserError, match="num_outs=3"):
+        CPFPN([4, 8], 4, num_outs=3)
+
+
+@pytest.mark.parametrize("kind, convs", [(CPFPN, 1), (FPN, 2)])
+def test_pyramid_sums_by_hand(kind: type[FPN], convs: int) -> None:
+    neck = kind([1, 1], 1, num_outs=2)
+    assert len(neck.fpn_convs) == convs
+    for module in neck.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.dirac_(module.weight)
+            nn.init.zeros_(module.bias)
+    fine, coarse = neck([torch.ones(1, 1, 2, 4), torch.tensor([[[[10.0, 20.0]]]])])
+    assert fine[0, 0].tolist() == [[11.0, 11.0, 21.0, 21.0]] * 2
+    assert coarse[0, 0].tolist() == [[10.0, 20.0]]
