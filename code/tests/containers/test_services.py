@@ -115,16 +115,17 @@ import torch, mmcv, mmdet3d, mmdet3d.models, nuscenes
 from mmcv.ops import get_compiling_cuda_version, nms
 boxes = torch.tensor([[0., 0., 10., 10.], [1., 1., 10., 10.], [20., 20., 30., 30.]])
 kept = nms(boxes, torch.tensor([0.9, 0.8, 0.7]), iou_threshold=0.5)[1]
-print(kept.tolist(), get_compiling_cuda_version())
+print(kept.tolist())
+print(get_compiling_cuda_version())
 """
     done = in_service("test", "python", "-W", "ignore", "-c", program)
     assert done.returncode == 0, done.stderr
-    kept, cuda = done.stdout.splitlines()[-1].rsplit(" ", 1)
+    kept, cuda = done.stdout.splitlines()[-2:]
     assert kept == "[0, 2]"
     if VARIANT == "cuda":
         assert cuda.startswith("13.")
     elif VARIANT == "cpu":
-        assert not cuda[0].isdigit()
+        assert cuda == "not available"
 
 
 def test_image_alone_works_for_any_user_without_network_or_mounts():
