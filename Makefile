@@ -131,7 +131,7 @@ train-f1 train-f3:
 	$(check)
 
 ##@ Targets: evaluation
-.PHONY: eval detect report reproduce video
+.PHONY: eval detect report reproduce video picture
 eval detect reproduce: GPUS := $(or $(GPUS),1)
 CONFIG_OPTION = $(if $(CONFIG),--config '$(call path-of,CONFIG,$(HINT_CONFIG))')
 WORK_DIR_OPTION = $(if $(WORK_DIR),--work-dir '$(WORK_DIR)')
@@ -157,6 +157,12 @@ reproduce: ## published checkpoints: published against measured numbers
 video: ## camera and bird's-eye videos of a results file
 	$(RUN) --write '$(dir $(call path-of,RESULT,$(HINT_RESULT)))' $(call write,$(WORK_DIR)) eval python tools/make_video.py \
 	  '$(call path-of,RESULT,$(HINT_RESULT))' $(if $(SCENES),--scenes '$(SCENES)') $(if $(WORK_DIR),--out '$(WORK_DIR)') $(ARGS)
+	$(check)
+
+picture: RESULT := $(or $(RESULT),$(OUT)/eval/results_nusc.json)
+picture: ## the README's picture (a small GIF) from a results file; default: the demo's
+	$(RUN) --read '$(call path-of,RESULT,$(HINT_RESULT))' $(call write,$(CURDIR)/docs/images) eval python tools/make_video.py \
+	  '$(call path-of,RESULT,$(HINT_RESULT))' --readme-picture ../docs/images/demo.gif --frames 26 $(ARGS)
 	$(check)
 
 ##@ Targets: looking inside
