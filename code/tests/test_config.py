@@ -113,7 +113,7 @@ def test_wrong_overrides(override: str, words: str) -> None:
 
 
 def test_wrong_files(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="does not exist; shipped ones: .*f1_q5_800x320"):
+    with pytest.raises(UserError, match=r"does not exist; shipped ones: .*f1_q5_800x320"):
         load_config("petr/f9.py")
     with pytest.raises(UserError, match="is a folder"):
         load_config("projects/configs")

@@ -15,7 +15,8 @@ from projects.tracking_plugin.config import load_config
 from projects.tracking_plugin.registry import build_model
 
 resnet = build_model({"type": "mmdet.ResNet", "depth": 18, "out_indices": (2, 3)})
-neck = build_model({"type": "mmdet.FPN", "in_channels": [256, 512], "out_channels": 8, "num_outs": 2})
+fpn = {"type": "mmdet.FPN", "in_channels": [256, 512], "out_channels": 8, "num_outs": 2}
+neck = build_model(fpn)
 maps = neck(resnet(torch.zeros(1, 3, 64, 64)))
 assert type(resnet).__module__.startswith("mmdet.") and maps[0].shape == (1, 8, 4, 4)
 unprefixed = build_model({"type": "ResNet", "depth": 18})

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
 
 from projects.tracking_plugin.config import load_config
+from projects.tracking_plugin.models.trackers.tracker import Cam3DTracker
 from projects.tracking_plugin.parity.compare import GoldenFile
 from projects.tracking_plugin.parity.inputs import clip_images
 from projects.tracking_plugin.parity.weights import fill
@@ -20,7 +19,7 @@ from projects.tracking_plugin.structures import FrameBatch
 CONFIGS = "projects/configs/tracking"
 
 
-def reference_model(golden: GoldenFile) -> nn.Module:
+def reference_model(golden: GoldenFile) -> Cam3DTracker:
     """The tracker of a golden file's configuration with the formula's weights, in eval mode.
 
     The last one is kept: a caller that changes more than the tracker's tracks must undo it.
@@ -32,7 +31,7 @@ def reference_model(golden: GoldenFile) -> nn.Module:
 
 
 @lru_cache(maxsize=1)
-def _reference_model(config: str, folder: Path) -> Any:
+def _reference_model(config: str, folder: Path) -> Cam3DTracker:
     model = build_model(load_config(f"{CONFIGS}/{config}.py").model)
     biases = folder / "cls_bias.json"
     replaced = json.loads(biases.read_text()).get(config) if biases.is_file() else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -218,10 +219,6 @@ class VoVNetCP(VoVNet):
     """:class:`VoVNet` that recomputes every block in the backward pass (same state dict)."""
 
     def __init__(
-        self,
-        spec_name: str,
-        *args: object,
-        checkpoint_stages: Sequence[str] = STAGES,
-        **kwargs: object,
+        self, spec_name: str, checkpoint_stages: Sequence[str] = STAGES, **kwargs: Any
     ) -> None:
-        super().__init__(spec_name, *args, checkpoint_stages=checkpoint_stages, **kwargs)  # type: ignore[arg-type]
+        super().__init__(spec_name, checkpoint_stages=checkpoint_stages, **kwargs)

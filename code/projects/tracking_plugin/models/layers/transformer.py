@@ -91,6 +91,11 @@ class TransformerDecoderLayer(nn.Module):
         return self.norms[2](self.ffns[0](query))
 
 
+def _width(layer: Any) -> int:
+    """D of a decoder layer."""
+    return layer.norms[0].normalized_shape[0]
+
+
 def build_decoder_layers(
     transformerlayers: dict[str, Any] | Sequence[dict[str, Any]], num_layers: int
 ) -> nn.ModuleList:
@@ -123,7 +128,7 @@ class TransformerDecoder(nn.Module):
         if not return_intermediate:
             raise UserError("return_intermediate=False is not supported: index the result instead")
         self.layers = build_decoder_layers(transformerlayers, num_layers)
-        self.post_norm = nn.LayerNorm(self.layers[0].norms[0].normalized_shape)
+        self.post_norm = nn.LayerNorm(_width(self.layers[0]))
 
     def forward(
         self,
