@@ -120,7 +120,7 @@ def test_a_full_disk_ends_in_one_line(tmp_path, data_options, capfd, monkeypatch
 
 @pytest.mark.slow
 def test_dist_train_on_two_cpu_processes(tmp_path, data_options):
-    """The launcher starts gloo processes, and a worker that dies is restarted and resumes."""
+    """gloo processes train and evaluate; one that dies is restarted, and all resume."""
     crash_once = tmp_path / "crash_once.py"
     crash_once.write_text(
         "import os, pathlib, signal\n"
@@ -139,12 +139,14 @@ def test_dist_train_on_two_cpu_processes(tmp_path, data_options):
     command += ["--work-dir", str(tmp_path / "run"), "--cfg-options", *data_options]
     command += ["runner.max_iters=3", "data.samples_per_gpu=1", "runner.max_epochs=1"]
     command += ["checkpoint_config.by_epoch=False", "custom_imports={'imports':['crash_once']}"]
+    command += ["evaluation.interval=1"]
     done = subprocess.run(command, cwd=CODE, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "crashed").exists()
     assert "2 process(es) on cpu" in done.stdout and "iter_1.pth at epoch 0, batch 1" in done.stdout
     content = torch.load(tmp_path / "run" / "epoch_1.pth", weights_only=True)
     assert content["meta"]["iter"] == 3 and len(content["resume"]["rng"]) == 2
+    assert "amota" in (tmp_path / "run" / "evaluations.json").read_text()
 
 
 def test_dist_train_without_arguments_explains_itself():
