@@ -122,14 +122,15 @@ def evaluate_class(
     every = run(np.array([-np.inf]))
     matched = (every.pred[0] >= 0) & ~every.switched[0]
     scores = pred.score[every.pred[0][matched]]
-    if not len(scores):
+    if len(scores):
+        curves["confidence"], curves["recall_hypo"] = recall_thresholds(scores, len(gt), config)
+    confidence = curves["confidence"]
+    achieved = ~np.isnan(confidence)
+    if not achieved.any():  # no match at all, or fewer than the lowest recall asks for
         for metric in THRESHOLD_METRICS:
             curves[metric][:] = _worst(metric, gt, config)
         return ClassResult(curves, _summarize(curves, config), 0, gt, pred)
 
-    confidence, recall = recall_thresholds(scores, len(gt), config)
-    curves["confidence"], curves["recall_hypo"] = confidence, recall
-    achieved = ~np.isnan(confidence)
     unique, which = np.unique(confidence[achieved], return_inverse=True)
     association = run(unique)
     table = threshold_metrics(gt, pred, association, unique, len(frames))
