@@ -48,7 +48,7 @@ class Options:
     """How scenes are drawn and written.
 
     Attributes:
-        formats: of :data:`video_file.FORMATS`; png writes every frame.
+        formats: mp4, gif, png (every frame).
         fps: frames per second of the video (key frames are 0.5 s apart).
         min_score: boxes below are left out.
         truth: outlines of the annotations.  lidar: points in the bird's-eye view.

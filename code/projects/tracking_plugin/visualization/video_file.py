@@ -10,7 +10,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-FORMATS = ("mp4", "gif", "png")
 GIF_COLORS = 128
 
 
