@@ -174,3 +174,13 @@ def test_track_score_is_the_mean_before_interpolation() -> None:
     np.testing.assert_allclose(filled.center[own, 0], [0.0, 2.0, 1.0, 3.0])
     # New boxes come last in their frame.
     assert filled.track[filled.frame == 1].tolist() == [1, 0]
+
+
+def test_recall_below_the_lowest_threshold_counts_as_nothing_found() -> None:
+    """One of twenty found: 0.05 < 0.1, so no recall is achieved although there is a match."""
+    gt = table([(f, 0, 10.0 * f, -1.0) for f in range(20)])
+    result = evaluate_class(gt, table([(0, 0, 0.0, 0.9)]), frame_table(20), CONFIG)
+    assert (result.values["amota"], result.values["amotp"]) == (0.0, 2.0)
+    assert (result.values["fn"], result.values["ml"], result.values["tp"]) == (20, 1, 0)
+    assert math.isnan(result.values["fp"]) and np.isnan(result.curves["confidence"]).all()
+    assert not np.isnan(result.curves["recall_hypo"]).any()
