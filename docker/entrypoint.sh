@@ -6,7 +6,9 @@ if [ ! -w "${HOME:-/}" ] || [ "${HOME:-/}" = / ]; then
   mkdir -p "$HOME" && chmod 700 "$HOME"
   export HOME
 fi
-USER=${USER:-$(id -un 2>/dev/null || echo "user$(id -u)")}
+if [ -z "${USER:-}" ]; then
+  USER=$(id -un 2>/dev/null) || USER=user$(id -u) # an id without a name prints the id and fails
+fi
 LOGNAME=$USER
 export USER LOGNAME
 exec "$@"
