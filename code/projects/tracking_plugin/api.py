@@ -54,8 +54,8 @@ class ImageSettings:
     """
 
     augmentation: ImageAugmentation
-    mean: tuple[float, ...] = ClipBatch.mean
-    std: tuple[float, ...] = ClipBatch.std
+    mean: tuple[float, float, float] = ClipBatch.mean
+    std: tuple[float, float, float] = ClipBatch.std
     size_divisor: int = 32
 
     @classmethod

@@ -119,5 +119,5 @@ def install() -> None:
     silence_import_notices()
     if _Mmdet3dFinder not in sys.meta_path:
         add_numpy_aliases()
-        sys.meta_path.insert(0, _Mmdet3dFinder)  # type: ignore[arg-type]
-        sys.meta_path.append(_ExtFinder)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _Mmdet3dFinder)
+        sys.meta_path.append(_ExtFinder)

@@ -26,7 +26,7 @@ def check(golden: GoldenFile) -> Iterator[Row]:
     model, batch = reference_model(golden), _clip(golden)
     with _training_without_chance(model), _recorded_matches(model.criterion) as frames:
         losses = model.forward_train(batch)
-        total = sum(value for name, value in losses.items() if "loss" in name)
+        total: Any = sum(value for name, value in losses.items() if "loss" in name)
         model.zero_grad(set_to_none=True)
         total.backward()
         gradients = {

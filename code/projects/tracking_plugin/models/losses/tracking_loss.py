@@ -112,7 +112,8 @@ class TrackingLoss(nn.Module):
             )
             carried.append(_carried_rows(sample.obj_idxes, truth.instance_inds))
         host_costs, host_carried = _to_host(costs, carried)
-        updated, matches = [], []
+        updated: list[TrackInstances] = []
+        matches: list[Match] = []
         for cost, rows, sample, truth in zip(
             host_costs, host_carried, instances, targets, strict=True
         ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +92,7 @@ class SpatialTemporalReasoner(nn.Module):
             self.spatial_transformer = build_model(spatial_transformer or default)
             self.track_cls = mlp_head(embed_dims, num_classes, num_reg_fcs)
             self.track_reg = mlp_head(embed_dims, CODE_SIZE, num_reg_fcs)
-            bias = self.track_cls[-1].bias
+            bias = cast(Tensor, self.track_cls[-1].bias)
             nn.init.constant_(bias, -math.log(1 / PRIOR_PROBABILITY - 1))
         if future_reasoning:
             self.fut_temporal_transformer = build_model(fut_temporal_transformer or default)

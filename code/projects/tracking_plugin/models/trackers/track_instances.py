@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -43,25 +43,23 @@ class TensorRecord:
         """A copy with some fields exchanged."""
         return replace(self, **changes)
 
-    def _items(self) -> list[tuple[str, Tensor | TensorRecord]]:
+    def _items(self) -> list[tuple[str, Any]]:
         return [(f.name, getattr(self, f.name)) for f in fields(self)]
 
 
-def _select(value: Tensor | TensorRecord, index: Tensor) -> Tensor | TensorRecord:
+def _select(value: Any, index: Tensor) -> Any:
     return value.select(index) if isinstance(value, TensorRecord) else value[index]
 
 
-def _where(
-    mask: Tensor, value: Tensor | TensorRecord, other: Tensor | TensorRecord
-) -> Tensor | TensorRecord:
+def _where(mask: Tensor, value: Any, other: Any) -> Any:
     if isinstance(value, TensorRecord):
         return value.where(mask, other)
     return torch.where(mask.view(-1, *[1] * (value.dim() - 1)), value, other)
 
 
-def _cat(values: Sequence[Tensor | TensorRecord]) -> Tensor | TensorRecord:
+def _cat(values: Sequence[Any]) -> Any:
     first = values[0]
-    return type(first).cat(values) if isinstance(first, TensorRecord) else torch.cat(values)
+    return type(first).cat(values) if isinstance(first, TensorRecord) else torch.cat(list(values))
 
 
 @dataclass

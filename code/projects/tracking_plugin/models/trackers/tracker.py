@@ -131,7 +131,7 @@ class Cam3DTracker(nn.Module):
             raise UserError("training needs ground truth: the batch has no targets")
         samples = range(batch.batch_size)
         feats = self.extract_clip_feats(batch)
-        tracks: list[TrackInstances | None] = [None for _ in samples]
+        tracks: list[TrackInstances] = []
         losses: dict[str, Tensor] = {}
         for t in range(batch.num_frames):
             frames = [_sample_frame(batch, b, t) for b in samples]
@@ -139,7 +139,7 @@ class Cam3DTracker(nn.Module):
             if t > 0:
                 before = [_sample_frame(batch, b, t - 1) for b in samples]
                 tracks = [self.move(tracks[b], before[b], frames[b]) for b in samples]
-            instances = [self.with_detection_queries(tracks[b]) for b in samples]
+            instances = [self.with_detection_queries(tracks[b] if t > 0 else None) for b in samples]
             outputs = [
                 self.detect([level[b : b + 1, t] for level in feats], frames[b], instances[b])
                 for b in samples
@@ -187,7 +187,7 @@ class Cam3DTracker(nn.Module):
         runtime, reasoner = self.runtime_tracker, self.STReasoner
         with self.stage("life cycle"):
             last = runtime.last_frame
-            if not runtime.enter_frame(frame) and last is not None:
+            if not runtime.enter_frame(frame) and runtime.tracks is not None and last is not None:
                 runtime.tracks = self.move(runtime.tracks, last, frame)
             instances = self.with_detection_queries(runtime.tracks)
         with self.stage("backbone"):
