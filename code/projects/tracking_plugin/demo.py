@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from projects.tracking_plugin.errors import UserError
+from projects.tracking_plugin.evaluation.text import format_metric
 
 CODE = Path(__file__).resolve().parents[2]
 CONFIGS = "projects/configs/tracking/demo"
@@ -150,11 +151,11 @@ def summary(out: Path) -> str:
     horizons = next(iter(forecasts.values()))
     longest = max(horizons, key=lambda name: float(name.rstrip("s ")))
     numbers = {
-        "AMOTA": f"{metrics['amota']:.3f}",
-        "AMOTP": f"{metrics['amotp']:.3f}",
-        "MOTA": f"{metrics['mota']:.3f}",
-        "IDS": f"{metrics['ids']:.0f}",
-        f"minADE@{longest}": f"{horizons[longest]['minADE']:.3f}",
+        "AMOTA": format_metric("amota", metrics["amota"]),
+        "AMOTP": format_metric("amotp", metrics["amotp"]),
+        "MOTA": format_metric("mota", metrics["mota"]),
+        "IDS": format_metric("ids", metrics["ids"]),
+        f"minADE@{longest} (m)": format_metric("motp", horizons[longest]["minADE"]),
         "frames/s": f"{run['frames'] / run['wall_seconds']:.2f}",
     }
     widths = [max(len(k), len(v)) for k, v in numbers.items()]
