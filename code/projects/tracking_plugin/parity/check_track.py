@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from projects.tracking_plugin.models.dense_heads.petr_head import PETRCamTrackingHead
 from projects.tracking_plugin.models.trackers.runtime_tracker import RuntimeTracker, TrackOutput
 from projects.tracking_plugin.models.trackers.track_instances import TrackInstances
-from projects.tracking_plugin.parity.check_network import BLAS_NOISE, NOISE_MARGIN, NOISE_RUNS
+from projects.tracking_plugin.parity.check_network import NOISE_MARGIN
 from projects.tracking_plugin.parity.compare import GoldenFile, Row
 from projects.tracking_plugin.parity.inputs import clip_images
 from projects.tracking_plugin.parity.models import reference_model
+from projects.tracking_plugin.parity.noise import disturbed, noise_generators, replaced
 from projects.tracking_plugin.structures import FrameBatch
 
 STRIDE = 16  # of the fields whose names end in _s
@@ -42,10 +41,9 @@ class _Run:
 def check(golden: GoldenFile) -> Iterator[Row]:
     """Reports, live tracks, ids (up to renaming), births and deaths of every frame.
 
-    PETR trackers are compared as they are. DETR3D's head amplifies rounding (see
-    :mod:`check_network`), and from frame to frame more so, until it decides births: disturbed runs
-    measure how far, each entry is allowed that much, and where disturbed runs no longer keep the
-    same tracks the rest of the sequence is not compared. Every sequence starts afresh.
+    Each entry is allowed its rounding noise (see :mod:`noise`). Where that noise decides which
+    tracks live, so that the disturbed runs part, the rest of the sequence is not compared; every
+    sequence starts afresh.
     """
     model = reference_model(golden)
     runtime, limits = model.runtime_tracker, golden.meta["thresholds"]
@@ -55,10 +53,10 @@ def check(golden: GoldenFile) -> Iterator[Row]:
         "record_threshold": limits["record"],
         "max_age_since_update": limits["max_age_since_update"],
     }
-    disturbed = 0 if isinstance(model.pts_bbox_head, PETRCamTrackingHead) else NOISE_RUNS
-    runs = [_Run(replace(runtime, **thresholds)) for _ in range(1 + disturbed)]
-    for seed, run in enumerate(runs[1:]):
-        run.generator = torch.Generator().manual_seed(seed)
+    runs = [
+        _Run(replace(runtime, **thresholds), generator)
+        for generator in (None, *noise_generators(model))
+    ]
     frames, renamed, comparable = _frames(golden), _Renaming(), True
     try:
         for t, frame in enumerate(frames):
@@ -82,38 +80,11 @@ def _track_frame(
     feats = model.extract_feats(frame.img)
     for run in runs:
         model.runtime_tracker = run.runtime
-        with _replaced(model, "extract_feats", lambda img: feats), _disturbed(model, run):
+        with replaced(model, "extract_feats", lambda img: feats), disturbed(model, run.generator):
             run.output = model.forward_track(frame)
         tracks = run.runtime.tracks
         moved = tracks if following is None else model.move(tracks, frame, following)
         run.fields = _live_fields(tracks, moved)
-
-
-@contextmanager
-def _replaced(model: Any, name: str, function: Callable[..., Any]) -> Iterator[None]:
-    setattr(model, name, function)
-    try:
-        yield
-    finally:
-        delattr(model, name)
-
-
-@contextmanager
-def _disturbed(model: Any, run: _Run) -> Iterator[None]:
-    """The head's query embeddings off by what two BLAS libraries differ."""
-    if run.generator is None:
-        yield
-        return
-    detect = model.detect
-
-    def disturbed(feats: Any, frame: FrameBatch, instances: TrackInstances) -> Any:
-        embeds = instances.state.query_embeds
-        embeds = embeds * (1 + BLAS_NOISE * torch.randn(embeds.shape, generator=run.generator))
-        state = instances.state.replace(query_embeds=embeds)
-        return detect(feats, frame, instances.replace(state=state))
-
-    with _replaced(model, "detect", disturbed):
-        yield
 
 
 def _frames(golden: GoldenFile) -> list[FrameBatch]:
