@@ -31,9 +31,15 @@ class _Run:
     output: TrackOutput | None = None
     fields: dict[str, Tensor] | None = None
 
+    @property
+    def tracks(self) -> TrackInstances:
+        """The tracks that live on after the frame."""
+        assert self.runtime.tracks is not None
+        return self.runtime.tracks
+
     def structure(self) -> tuple[int, list[int]]:
         """Which tracks live, by their ages."""
-        ages = self.runtime.tracks.disappear_time.tolist()
+        ages = self.tracks.disappear_time.tolist()
         return len(ages), ages
 
 
@@ -82,7 +88,7 @@ def _track_frame(
         model.runtime_tracker = run.runtime
         with replaced(model, "extract_feats", lambda img: feats), disturbed(model, run.generator):
             run.output = model.forward_track(frame)
-        tracks = run.runtime.tracks
+        tracks = run.tracks
         moved = tracks if following is None else model.move(tracks, frame, following)
         run.fields = _live_fields(tracks, moved)
 
@@ -129,8 +135,7 @@ def _frame_rows(t: int, runs: list[_Run], golden: GoldenFile, renamed: _Renaming
         for name, array in golden.arrays.items()
         if name.startswith(f"f{t}.")
     }
-    tracks, next_id = main.runtime.tracks, main.runtime.next_id
-    assert tracks is not None
+    tracks, next_id = main.tracks, main.runtime.next_id
     yield Row(f"f{t}.n_live", np.int64(len(tracks)), reference["n_live"])
     reported = len(main.output.scores)
     yield Row(f"f{t}.n_reported", np.int64(reported), np.int64(len(reference["scores_3d"])))
@@ -235,8 +240,8 @@ def _live_rows(
     The reference recorded ``bboxes`` by reference, so that its next frame's motion shows in it; the
     last frame of a sequence shows the state itself.
     """
-    fields, tracks = runs[0].fields, runs[0].runtime.tracks
-    assert fields is not None and tracks is not None
+    fields, tracks = runs[0].fields, runs[0].tracks
+    assert fields is not None
     for name, recorded in reference.items():
         field = name.removeprefix("live.")
         if field == name or field == "obj_idxes":
