@@ -119,7 +119,9 @@ def test_a_full_disk_ends_in_one_line(tmp_path, data_options, capfd, monkeypatch
 
 
 @pytest.mark.slow
-@pytest.mark.skip(reason="after the restart gloo does not always reconnect, and then waits: unsolved")
+@pytest.mark.skip(
+    reason="after the restart gloo does not always reconnect, and then waits: unsolved"
+)
 def test_dist_train_on_two_cpu_processes(tmp_path, data_options):
     """gloo processes train and evaluate; one that dies is restarted, and all resume."""
     crash_once = tmp_path / "crash_once.py"
