@@ -21,6 +21,11 @@ lines() { # lines KEEP PATTERN: the lock's entries whose name matches (KEEP=1) o
 # Who set up pip for a package mirror has set up uv as well.
 [ -n "${UV_DEFAULT_INDEX:-}" ] || [ -z "${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX=$PIP_INDEX_URL
 
+# A proxy's own certificate authority is among those that the system trusts, where it keeps a list.
+if [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -s /etc/pki/tls/certs/ca-bundle.crt ]; then
+  export UV_SYSTEM_CERTS=${UV_SYSTEM_CERTS:-1}
+fi
+
 wheels=$(mktemp) sdists=$(mktemp)
 trap 'rm -f "$wheels" "$sdists"' EXIT
 lines 0 "$sources" >"$wheels"
