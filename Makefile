@@ -59,7 +59,7 @@ CONFIGS := projects/configs/tracking
 
 # A dry run (make -n) shows the commands whatever this machine has.
 DRY_RUN := $(if $(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS)))),1)
-CHECKED := RUNTIME DEVICE GPUS NNODES NODE_RANK MASTER_ADDR RES HEAD VERSION WORKERS PORT VARIANT
+CHECKED := RUNTIME VARIANT DEVICE GPUS NNODES NODE_RANK MASTER_ADDR RES HEAD VERSION WORKERS PORT MAX_JOBS
 
 # $(call fail,MESSAGE): one line, exit status 2
 fail = $(error $(1))
@@ -100,8 +100,10 @@ test: ## the test suite
 .PHONY: data checkpoints inspect
 SPLIT_CONVERTER = $(if $(findstring test,$(VERSION)),nuscenes-tracking-test,nuscenes-tracking)
 VERSION_NAME = $(patsubst v1.0-trainval,v1.0,$(patsubst v1.0-test,v1.0,$(VERSION)))
+HINT_NUSCENES = the folder that holds maps/ samples/ and the version's folder
+DATA_FOLDER = $(if $(filter /%,$(NUSCENES)),--write '$(call path-of,NUSCENES,$(HINT_NUSCENES))')
 data: ## info files from nuScenes
-	$(RUN) $(call write,$(NUSCENES)) data python tools/create_data.py $(SPLIT_CONVERTER) \
+	$(RUN) $(DATA_FOLDER) data python tools/create_data.py $(SPLIT_CONVERTER) \
 	  --root-path '$(NUSCENES)' --out-dir '$(NUSCENES)' --extra-tag tracking_forecasting \
 	  --version $(VERSION_NAME) --forecasting $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 	$(check)

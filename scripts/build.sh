@@ -15,6 +15,9 @@ if [ "${version%%.*}" -ge 23 ] && ! docker buildx version >/dev/null 2>&1; then
 fi
 
 options=(--file "$root/docker/Dockerfile" --target "$VARIANT" --tag "$IMAGE" --build-arg "REVISION=$REVISION")
+if [ "$VARIANT" = dev ]; then # what it stands on
+  if [ "$(gpu_count)" -gt 0 ]; then options+=(--build-arg VARIANT=cuda); else options+=(--build-arg VARIANT=cpu); fi
+fi
 [ "$NETWORK_MODE" != host ] || options+=(--network host)
 for name in BASE_IMAGE PYTHON_PACKAGE TORCH_CUDA_ARCH_LIST MAX_JOBS DEBIAN_MIRROR PIP_INDEX_URL \
   HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy; do

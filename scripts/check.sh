@@ -23,25 +23,18 @@ number() { # number NAME: a whole number, 0 or more
 }
 
 target=$1
-: "${GPUS:=0}" "${DEVICE:=auto}" "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=}" "${WORKERS:=}"
+: "${GPUS:=0}" "${DEVICE:=auto}" "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=}"
 one_of RUNTIME auto docker native
-case $target in
-  train-*)
-    one_of RES 800x320 1600x640
-    one_of HEAD petr detr3d
-    ;;
-  data)
-    one_of VERSION v1.0-trainval v1.0-test v1.0-mini v1.0
-    [ -z "$WORKERS" ] || number WORKERS
-    ;;
-  jupyter) number PORT ;;
-esac
+[ -z "${VARIANT:-}" ] || one_of VARIANT cuda cpu dev
+one_of DEVICE auto cpu cuda
+one_of RES 800x320 1600x640
+one_of HEAD petr detr3d
+one_of VERSION v1.0-trainval v1.0-test v1.0-mini v1.0
+for name in GPUS NNODES NODE_RANK PORT WORKERS MAX_JOBS; do
+  [ -z "${!name:-}" ] || number "$name"
+done
 case $target in
   train-* | eval | detect | reproduce)
-    one_of DEVICE auto cpu cuda
-    number GPUS
-    number NNODES
-    number NODE_RANK
     [ "$NODE_RANK" -lt "$NNODES" ] || problem "NODE_RANK=$NODE_RANK: the nodes are numbered 0 to NNODES-1 ($((NNODES - 1)))"
     if [ "$NNODES" -gt 1 ] && [ -z "$MASTER_ADDR" ]; then
       problem "NNODES=$NNODES needs MASTER_ADDR=address of node 0"

@@ -35,12 +35,21 @@ pick_runtime() {
   esac
 }
 
+# uses_gpus: do the containers get this machine's GPUs?
+uses_gpus() {
+  [ "$VARIANT" != cpu ] && [ "$(gpu_count)" -gt 0 ]
+}
+
+# engine_knows_gpus: NVIDIA's container toolkit, as a runtime of the engine or as the hook beside it
+engine_knows_gpus() {
+  docker info --format '{{json .Runtimes}}' 2>/dev/null | grep -q nvidia ||
+    command -v nvidia-container-runtime-hook >/dev/null
+}
+
 # container_settings: what the compose files read from the environment
 container_settings() {
-  local gpus
-  gpus=$(gpu_count)
   if [ -z "${VARIANT:-}" ]; then
-    if [ "$gpus" -gt 0 ]; then VARIANT=cuda; else VARIANT=cpu; fi
+    if [ "$(gpu_count)" -gt 0 ]; then VARIANT=cuda; else VARIANT=cpu; fi
   fi
   IMAGE=${IMAGE:-pf-track:$VARIANT}
   HOST_UID=$(id -u)
@@ -48,7 +57,7 @@ container_settings() {
   PROJECT_DIR=$root
   # A link to the data set is followed here: what it names is not visible inside the container.
   NUSCENES_DIR=$(realpath -m "${NUSCENES_DIR:-$root/code/data/nuscenes}")
-  REVISION=${REVISION:-$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)}
+  REVISION=${REVISION:-$(git -C "$root" describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null || echo unknown)}
   # An engine without a bridge network (some servers and build machines) leaves the host's; several
   # nodes talk to each other over the host's as well.
   if [ -z "${NETWORK_MODE:-}" ]; then
@@ -60,9 +69,7 @@ container_settings() {
   export VARIANT IMAGE HOST_UID HOST_GID PROJECT_DIR NUSCENES_DIR REVISION NETWORK_MODE
 
   compose_files=(-f "$root/compose.yaml")
-  if [ "$gpus" -gt 0 ] && [ "$VARIANT" != cpu ]; then
-    compose_files+=(-f "$root/compose.gpu.yaml")
-  fi
+  if uses_gpus; then compose_files+=(-f "$root/compose.gpu.yaml"); fi
   # Both generations of compose; the older one builds with BuildKit only when told so.
   export DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1
   if docker compose version >/dev/null 2>&1; then

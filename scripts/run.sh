@@ -23,7 +23,7 @@ while :; do
       shift 2
       ;;
     --write)
-      mkdir -p "$2"
+      mkdir -p "$2" 2>/dev/null || die "cannot make the output folder $2"
       mount "$2" rw
       shift 2
       ;;
@@ -48,10 +48,17 @@ fi
 
 container_settings
 echo "runtime: docker (image $IMAGE; RUNTIME=native runs without it)" >&2
+if uses_gpus && ! engine_knows_gpus; then
+  die "this machine has NVIDIA GPUs, but its Docker engine has no NVIDIA container toolkit: install that, or use RUNTIME=native, or VARIANT=cpu"
+fi
 docker image inspect "$IMAGE" >/dev/null 2>&1 || "$root/scripts/setup_docker.sh"
 mkdir -p "$root/code/work_dirs" "$root/checkpoints" "$NUSCENES_DIR"
 options=(--rm)
 [ -t 0 ] && [ -t 1 ] || options+=(-T)
+# Settings of the libraries underneath work as they do natively.
+while read -r name; do options+=(-e "$name"); done < <(
+  compgen -e | grep -E '^(GLOO|MKL|NCCL|OMP|PYTORCH|TORCH_NCCL)_|^MAX_RESTARTS$' || true
+)
 # Ports: 'run' publishes them only when told so, and with the host's network there is nothing to publish.
 if [ "$service" = jupyter ] && [ "$NETWORK_MODE" != host ]; then options+=(--service-ports); fi
 exec "${compose[@]}" run "${options[@]}" ${mounts[@]+"${mounts[@]}"} "$service" "$@"

@@ -104,6 +104,9 @@ def test_help_lists_every_target_and_every_variable_with_its_default():
         (["data", "VERSION=v2"], "VERSION=v2: must be one of"),
         (["data", "WORKERS=all"], "WORKERS=all: must be a whole number"),
         (["jupyter", "PORT=http"], "PORT=http: must be a whole number"),
+        (["demo", "RES=foo"], "RES=foo: must be one of: 800x320 1600x640"),
+        (["build", "VARIANT=rocm"], "VARIANT=rocm: must be one of: cuda cpu dev"),
+        (["build", "MAX_JOBS=all"], "MAX_JOBS=all: must be a whole number"),
         (["test", "RUNTIME=podman"], "RUNTIME=podman: must be one of: auto docker native"),
         (["train-f1", "GPU=0"], "unknown variable GPU"),
     ],
@@ -165,7 +168,7 @@ def test_settings_of_the_machine_come_from_dotenv_and_lose_to_the_command_line(p
 FAKE = """#!/bin/bash
 printf '%s\\n' "$(basename "$0") $*" >>"$CALLS"
 case "$1" in
-  info) exit "${NO_ENGINE:-0}" ;;
+  info) echo "${RUNTIMES:-}"; exit "${NO_ENGINE:-0}" ;;
   compose) exit 1 ;;
   network) exit "${NO_BRIDGE:-0}" ;;
 esac
@@ -205,6 +208,24 @@ def test_docker_runtime_without_an_engine_is_one_line(docker):
     assert done.stderr.splitlines()[0].startswith("error: RUNTIME=docker: no Docker engine answers")
 
 
+def test_gpus_are_handed_on_where_the_engine_can(docker, project: Path):
+    gpus = {"CUDA_VISIBLE_DEVICES": "0,1"}
+    _, calls = docker("test", RUNTIMES='{"nvidia":{},"runc":{}}', **gpus)
+    assert f"-f {project}/compose.yaml -f {project}/compose.gpu.yaml run" in calls
+    done, calls = docker("test", RUNTIMES='{"runc":{}}', **gpus)
+    assert done.returncode == 2
+    assert "has no NVIDIA container toolkit" in done.stderr
+    assert " run " not in calls
+    _, calls = docker("test", "VARIANT=cpu", RUNTIMES='{"runc":{}}', **gpus)
+    assert f"-f {project}/compose.yaml run" in calls
+
+
+def test_settings_of_the_libraries_underneath_reach_the_container(docker):
+    _, calls = docker("test", NCCL_SOCKET_IFNAME="eth1", OMP_NUM_THREADS="4", SOMETHING="else")
+    assert "-e NCCL_SOCKET_IFNAME" in calls and "-e OMP_NUM_THREADS" in calls
+    assert "SOMETHING" not in calls
+
+
 def test_files_outside_the_project_are_mounted_inputs_read_only(docker, tmp_path: Path):
     checkpoint = tmp_path / "elsewhere" / "a.pth"
     checkpoint.parent.mkdir()
@@ -232,6 +253,8 @@ def test_image_in_a_registry_is_pulled_any_other_is_built(docker):
     _, calls = docker("setup", "IMAGE=pf-track:mine", "BASE_IMAGE=debian@sha256:0", "MAX_JOBS=2")
     assert re.search(r"docker build .*--target cpu --tag pf-track:mine", calls)
     assert "--build-arg BASE_IMAGE --build-arg MAX_JOBS" in calls
+    assert "--target dev" in docker("build", "VARIANT=dev")[1]
+    assert "--build-arg VARIANT=cpu" in docker("build", "VARIANT=dev")[1]
 
 
 def test_secrets_reach_the_build_as_secrets(docker, tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import subprocess
 import sys
@@ -26,16 +27,30 @@ def run_record(
         "config_file": short_path(config_file),
         "command": " ".join(sys.argv),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_modified": bool(
-            _git("status", "--porcelain", "--untracked-files=no") not in ("", "unknown")
-        ),
+        **git_state(),
         "lock_sha256": _sha256(REPOSITORY / "docker" / "requirements.lock"),
         "seed": seed,
         "device": device_name(device),
         "processes": world_size,
         "python": platform.python_version(),
         "torch": str(torch.__version__),
+    }
+
+
+def git_state() -> dict[str, Any]:
+    """Commit of this code, and whether files differ from it.
+
+    The image holds neither git nor a repository: there PFTRACK_REVISION says it, as
+    ``git describe --always --dirty`` would.
+    """
+    commit = _git("rev-parse", "HEAD")
+    if commit != "unknown":
+        changes = _git("status", "--porcelain", "--untracked-files=no")
+        return {"git_commit": commit, "git_modified": changes not in ("", "unknown")}
+    revision = os.environ.get("PFTRACK_REVISION") or "unknown"
+    return {
+        "git_commit": revision.removesuffix("-dirty"),
+        "git_modified": revision.endswith("-dirty"),
     }
 
 
