@@ -6,22 +6,16 @@ import hashlib
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-
 from projects.tracking_plugin.demo_data import generate_dataset
 from projects.tracking_plugin.demo_data.generate import MARKER, scene_names
-from projects.tracking_plugin.demo_data.lidar import _enter
-from projects.tracking_plugin.demo_data.mesh import MeshBuilder, merge
-from projects.tracking_plugin.demo_data.rasterizer import clip_polygon, rasterize
-from projects.tracking_plugin.demo_data.renderer import camera_pose, render
-from projects.tracking_plugin.demo_data.rig import CAMERA_NAMES, build_cameras, yaw_matrix
+from projects.tracking_plugin.demo_data.renderer import render
+from projects.tracking_plugin.demo_data.rig import CAMERA_NAMES, yaw_matrix
 from projects.tracking_plugin.demo_data.scene import ScenePlan, SceneRecorder, plan_scene
-from projects.tracking_plugin.demo_data.shapes import MARGIN, SIZES, build_body
 from projects.tracking_plugin.demo_data.tables_only import generate_tables, write_tables
 from projects.tracking_plugin.demo_data.town import Town
 from projects.tracking_plugin.errors import UserError
@@ -52,11 +46,6 @@ def plan() -> ScenePlan:
 @pytest.fixture(scope="module")
 def recorder(plan: ScenePlan) -> SceneRecorder:
     return SceneRecorder(plan, Town(SEED))
-
-
-@pytest.fixture(scope="module")
-def long_plans() -> list[ScenePlan]:
-    return [plan_scene(i, f"scene-{i}", 40, SIZE, SEED) for i in range(4)]
 
 
 # ---- tables and the devkit ---------------------------------------------------------------------
@@ -233,76 +222,12 @@ def _instance_token(plan: ScenePlan, index: int) -> str:
     return token(plan.seed, plan.name, "instance", index)
 
 
-def test_objects_disappear_behind_others_and_come_back(
-    recorder: SceneRecorder, tmp_path: Path
-) -> None:
-    plan = plan_scene(0, "scene-0061", 30, (96, 54), SEED)
-    for name in (*CAMERA_NAMES, "LIDAR_TOP"):
-        (tmp_path / "samples" / name).mkdir(parents=True)
-    scene = SceneRecorder(plan, recorder.town)
-    records = [scene.record(frame, tmp_path) for frame in range(plan.num_frames)]
-    share = np.array([r.visible / np.maximum(r.covered, 1) for r in records])
-    near = np.array([r.in_range & (r.covered > 4) for r in records])
-    hidden = 0
-    for seen, there in zip(share.T, near.T, strict=True):
-        clear = np.flatnonzero(there & (seen > 0.7))
-        if len(clear):
-            between = slice(clear[0], clear[-1] + 1)
-            hidden += bool((there[between] & (seen[between] < 0.1)).any())
-    assert hidden >= 2
-
-
 def test_objects_hide_each_other_and_the_tables_say_so(nusc) -> None:
     levels = [int(row["visibility_token"]) for row in nusc.sample_annotation]
     assert set(levels) >= {1, 4} and np.mean(np.array(levels) == 4) > 0.4
 
 
-def test_nearer_object_wins_wherever_two_overlap() -> None:
-    """A wall 5 m ahead hides the lower half of one 10 m ahead, whatever the drawing order."""
-    camera = build_cameras(np.random.default_rng(0), (160, 90))[0]
-    rotation, centre = camera_pose(camera, np.zeros(3))
-    near = MeshBuilder().hexahedron((5, 6), (-9, 9), (0, 1.4), (1, 2, 3)).build()
-    far = MeshBuilder().hexahedron((10, 11), (-9, 9), (0, 4), (4, 5, 6)).build()
-    for first, order in ((0, (near, far)), (1, (far, near))):
-        mesh = merge(order)
-        corners, normals = (mesh.corners - centre) @ rotation, mesh.normals @ rotation
-        seen = replace(mesh, corners=corners, normals=normals)
-        buffers = rasterize(seen, camera, 2)
-        owner = np.where(buffers.face >= 0, mesh.owner[buffers.face], -1)
-        column = owner[:, 80]
-        assert column[-20] == first and column[35] == 1 - first
-        depth = 1 / buffers.inverse_depth[-20, 80]
-        assert depth == pytest.approx(5 - camera.translation[0], abs=0.05)
-        assert buffers.covered[1 - first] > np.count_nonzero(owner == 1 - first)
-
-
-def test_clipping_keeps_the_part_in_front() -> None:
-    square = np.array([[-1.0, 0, -1], [1, 0, -1], [1, 0, 1], [-1, 0, 1]])
-    kept = clip_polygon(square, np.array([[0, 0, 1.0, -0.5]]))
-    assert kept[:, 2].min() == pytest.approx(0.5) and kept[:, 2].max() == 1.0 and len(kept) == 4
-    assert len(clip_polygon(square, np.array([[0, 0, 1.0, -2.0]]))) == 0
-
-
-@pytest.mark.parametrize("name", sorted(SIZES))
-def test_bodies_fill_their_boxes_and_stay_inside(name: str) -> None:
-    for seed in range(4):
-        w, l, h = SIZES[name]  # noqa: E741
-        corners = build_body(name, (w, l, h), seed, stride=0.8).corners.reshape(-1, 3)
-        low, high = corners.min(0), corners.max(0)
-        assert (low > [-l / 2 + 0.004, -w / 2 + 0.004, 0.001]).all()
-        assert (high < [l / 2 - 0.004, w / 2 - 0.004, h - 0.004]).all()
-        assert high[2] > h - 3 * MARGIN and (high - low)[:2].max() > 0.8 * max(w, l)
-
-
 # ---- lidar ---------------------------------------------------------------------------------------
-
-
-def test_rays_enter_a_box_where_they_should() -> None:
-    box = MeshBuilder().hexahedron((4, 6), (-1, 1), (-1, 1), (9, 9, 9)).build()
-    offsets = np.einsum("fi,fi->f", box.normals, box.corners[:, 0])
-    rays = np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [1, 0.3, 0] / np.hypot(1, 0.3)])
-    distance, _ = _enter(rays, box.normals, offsets)
-    assert distance[0] == pytest.approx(4) and np.isinf(distance[1:]).all()
 
 
 def test_lidar_points_lie_on_bodies_or_the_ground(
@@ -325,46 +250,6 @@ def test_lidar_points_lie_on_bodies_or_the_ground(
     assert (ground | (gap < 1e-3)).all()
     assert 0.2 < ground.mean() < 0.95
     assert points[:, 2].min() > -0.021
-
-
-# ---- traffic -------------------------------------------------------------------------------------
-
-
-def test_traffic_shows_the_behaviours_that_trackers_meet(long_plans: list[ScenePlan]) -> None:
-    agents = [(plan, agent) for plan in long_plans for agent in plan.agents]
-    turning = [np.ptp(np.unwrap(a.yaw)) > 1.0 for _, a in agents]
-    stopping = [
-        ((a.speed[:-1] > 2) & (a.speed[1:] < 2)).any() and (a.speed < 0.05).any() for _, a in agents
-    ]
-    parked = ["vehicle.parked" in a.attribute for _, a in agents]
-    leaving = []
-    for plan, agent in agents:
-        ego = np.array([plan.ego_pose(f)[:2] for f in range(plan.num_frames)])
-        near = np.linalg.norm(agent.positions - ego, axis=1) < 50
-        leaving.append(near.any() and not near[-1])
-    for behaviour in (turning, stopping, parked, leaving):
-        assert sum(behaviour) >= 4
-    for plan in long_plans:
-        poses = plan.ego.poses
-        assert np.ptp(poses[:, 2]) > 1.0, "the recording car turns in every scene"
-        assert {a.name for a in plan.agents} >= {"car", "pedestrian"}
-    names = {a.name for _, a in agents}
-    assert names == set(SIZES)
-
-
-def test_nobody_drives_through_anybody(long_plans: list[ScenePlan]) -> None:
-    from shapely.geometry import Polygon
-
-    for plan in long_plans[:2]:
-        for frame in range(0, plan.num_frames, 5):
-            outlines = []
-            for agent in plan.agents:
-                w, l, _ = agent.size  # noqa: E741
-                turn = yaw_matrix(agent.yaw[frame])[:2, :2]
-                square = np.array([[l, w], [l, -w], [-l, -w], [-l, w]]) / 2
-                outlines.append(Polygon(square @ turn.T + agent.positions[frame]))
-            for i, one in enumerate(outlines):
-                assert not any(one.intersects(other) for other in outlines[:i])
 
 
 def test_objects_pass_from_camera_to_camera(nusc) -> None:

@@ -1,138 +1,34 @@
-"""make checkpoints against a server that misbehaves and archives that mean harm."""
+"""make checkpoints against a server that misbehaves."""
 
-import contextlib
-import http.server
-import io
 import json
 import os
-import stat
 import subprocess
 import sys
-import threading
-import zipfile
 from pathlib import Path
 
 import pytest
-
-from projects.tracking_plugin.checkpoints.download import DOWNLOADS, Store
 from projects.tracking_plugin.checkpoints.lock import LOCK_NAME
-from projects.tracking_plugin.checkpoints.manifest import (
-    MANIFEST,
-    Manifest,
-    PublishedFile,
-    load_manifest,
-)
 from projects.tracking_plugin.errors import UserError
 
+from download_server import (
+    F3,
+    MODELS,
+    WEIGHTS,
+    get,
+    leftovers,
+    make_store,
+    make_zip,
+    misbehaving_server,
+    weights,
+)
+
 CODE = Path(__file__).resolve().parents[1]
-WEIGHTS = bytes(range(256)) * 2000
-INFOS = b"infos" * 1000
-
-
-def make_zip(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression) as archive:
-        for name, data in members.items():
-            archive.writestr(zipfile.ZipInfo(name), data, compress_type=compression)
-    return buffer.getvalue()
-
-
-MODELS = make_zip({"PF-Track-Models/f3_all/final.pth": WEIGHTS, "PF-Track-Models/readme": b"hi"})
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves ``server.content``; the faults are attributes of the server."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        pass
-
-    def do_GET(self):
-        server = self.server
-        body = server.content.get(self.path)
-        asked = self.headers.get("Range")
-        server.requests.append((self.path, asked))
-        self.close_connection = True
-        status = server.statuses.pop(0) if server.statuses else None
-        if body is None or status:
-            self.send_response(status or 404)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
-        etag = server.etags.pop(0) if server.etags else '"one"'
-        if asked and self.headers.get("If-Range", etag) != etag:
-            asked, start = None, 0
-        if asked and server.fault == "ignores ranges":
-            asked, start = None, 0
-        if asked and start >= len(body):
-            self.send_response(416)
-            self.end_headers()
-            return
-        sent = body[start:]
-        if asked:
-            shown, total = start, len(body)
-            if server.fault == "another range":
-                shown = start // 2
-            if server.fault == "another size":
-                total += 1000
-            if server.fault == "bytes of another range":
-                sent = body[: len(sent)]
-            self.send_response(206)
-            if server.fault != "no content range":
-                self.send_header("Content-Range", f"bytes {shown}-{len(body) - 1}/{total}")
-        else:
-            self.send_response(200)
-        self.send_header("ETag", etag)
-        if server.fault == "longer than announced" and not asked:
-            self.send_header("Transfer-Encoding", "chunked")
-            self.end_headers()
-            for part in (sent, b"x" * 1000):
-                self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
-            self.wfile.write(b"0\r\n\r\n")
-            return
-        self.send_header("Content-Length", str(len(sent)))
-        self.end_headers()
-        limit = server.drops.pop(0) if server.drops else len(sent)
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.wfile.write(sent[:limit])
 
 
 @pytest.fixture
 def server():
-    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.content = {"/PF-Track-Models.zip": MODELS}
-    httpd.requests, httpd.drops, httpd.statuses, httpd.etags = [], [], [], []
-    httpd.fault = None
-    thread = threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield httpd
-    httpd.shutdown()
-    httpd.server_close()
-
-
-F3 = PublishedFile("f3_all", "f3_all/final.pth", "PF-Track-Models.zip", ("f3_all/final.pth",), "t")
-
-
-def make_store(folder: Path, mirrors, files=(F3,)) -> Store:
-    if not isinstance(mirrors, list):
-        mirrors = [f"http://127.0.0.1:{mirrors.server_port}"]
-    return Store(Manifest("", "", tuple(files)), folder, mirrors, sleep=lambda _: None)
-
-
-def get(folder: Path, mirrors, files=(F3,)):
-    return make_store(folder, mirrors, files).get([])
-
-
-def weights(folder: Path) -> bytes:
-    return (folder / "f3_all/final.pth").read_bytes()
-
-
-def leftovers(folder: Path) -> list[str]:
-    """Files that a clean run leaves nowhere."""
-    known = (LOCK_NAME, "lock", "final.pth")
-    return [p.name for p in folder.rglob("*") if p.is_file() and p.name not in known]
+    with misbehaving_server() as httpd:
+        yield httpd
 
 
 def test_download_unpacks_records_and_verifies(tmp_path, server):
@@ -223,18 +119,6 @@ def test_fingerprint_in_the_manifest_beats_first_use(tmp_path, server):
         get(tmp_path, server, [pinned])
 
 
-def test_damaged_archive_on_first_use_is_not_recorded(tmp_path, server):
-    damaged = bytearray(MODELS)
-    damaged[5000] ^= 1
-    server.content["/PF-Track-Models.zip"] = bytes(damaged)
-    with pytest.raises(UserError, match=r"cannot get.*Bad CRC-32"):
-        get(tmp_path, server)
-    assert len(server.requests) == 2 and not (tmp_path / LOCK_NAME).exists()
-    server.content["/PF-Track-Models.zip"] = MODELS
-    get(tmp_path, server)
-    assert weights(tmp_path) == WEIGHTS
-
-
 def test_error_page_instead_of_an_archive(tmp_path, server):
     server.content["/PF-Track-Models.zip"] = b"<html>Please log in</html>"
     with pytest.raises(UserError, match="not a zip file"):
@@ -290,80 +174,6 @@ def test_offline_from_a_folder(tmp_path, loose):
     assert (folder / "PF-Track-Models.zip").exists() != loose
 
 
-@pytest.mark.parametrize(
-    "name", ["../evil.pth", "/tmp/evil.pth", "a/../../evil.pth", "..\\evil.pth"]
-)
-def test_zip_slip(tmp_path, server, name):
-    target = tmp_path / "inside" / "checkpoints"
-    server.content["/PF-Track-Models.zip"] = make_zip({name: b"evil"})
-    folder = PublishedFile("all", "all/", "PF-Track-Models.zip", ("*.pth",), "ablation")
-    with pytest.raises(UserError, match="outside its folder"):
-        get(target, server, [folder])
-    assert not [p for p in tmp_path.rglob("*evil*")] and leftovers(target) == []
-
-
-def test_links_in_an_archive(tmp_path, server):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        link = zipfile.ZipInfo("f3_all/final.pth")
-        link.external_attr = (stat.S_IFLNK | 0o777) << 16
-        archive.writestr(link, "/etc/passwd")
-    server.content["/PF-Track-Models.zip"] = buffer.getvalue()
-    with pytest.raises(UserError, match="is a link"):
-        get(tmp_path, server)
-
-
-def test_zip_bomb(tmp_path, server):
-    bomb = make_zip({"f3_all/final.pth": b"\0" * (80 << 20)}, zipfile.ZIP_DEFLATED)
-    assert len(bomb) < 1 << 20
-    server.content["/PF-Track-Models.zip"] = bomb
-    with pytest.raises(UserError, match="would unpack to"):
-        get(tmp_path, server)
-    assert not (tmp_path / F3.path).exists() and leftovers(tmp_path) == []
-
-
-def test_member_that_lies_about_its_size(tmp_path, server):
-    honest = make_zip({"f3_all/final.pth": WEIGHTS}, zipfile.ZIP_DEFLATED)
-    lying = honest.replace(len(WEIGHTS).to_bytes(4, "little"), (1000).to_bytes(4, "little"))
-    assert lying != honest
-    server.content["/PF-Track-Models.zip"] = lying
-    with pytest.raises(UserError, match="cannot get"):
-        get(tmp_path, server)
-    assert not (tmp_path / F3.path).exists() and leftovers(tmp_path) == []
-
-
-def test_folders_patterns_and_optional_members(tmp_path, server):
-    server.content["/data.zip"] = make_zip(
-        {
-            "data/infos/tracking_forecasting_infos_train.pkl": INFOS,
-            "data/infos/mini/tracking_forecasting-mini_infos_val.pkl": INFOS,
-            "data/infos/notes.txt": b"",
-        },
-        zipfile.ZIP_DEFLATED,
-    )
-    infos = PublishedFile("infos", "infos/", "data.zip", ("*infos_*.pkl",), "infos")
-    extra = PublishedFile("x", "x.pth", "data.zip", ("x.pth",), "detector", optional=True)
-    first, second = get(tmp_path, server, [infos, extra])
-    assert second.state == "absent"
-    assert [p.relative_to(tmp_path).as_posix() for p in first.paths] == [
-        "infos/tracking_forecasting_infos_train.pkl",
-        "infos/mini/tracking_forecasting-mini_infos_val.pkl",
-    ]
-    assert get(tmp_path, server, [infos])[0].state == "present"
-
-
-def test_unknown_members_are_listed(tmp_path, server):
-    server.content["/PF-Track-Models.zip"] = make_zip({"models/small.pth": b"1"})
-    with pytest.raises(UserError, match=r"nothing like f3_all/final.pth; it has models/small.pth"):
-        get(tmp_path, server)
-    assert (tmp_path / DOWNLOADS / "PF-Track-Models.zip").exists()  # not received again
-    server.content["/PF-Track-Models.zip"] = make_zip(
-        {"a/f3_all/final.pth": b"1", "b/f3_all/final.pth": b"2"}
-    )
-    with pytest.raises(UserError, match="several members"):
-        get(tmp_path / "other", server)
-
-
 def test_two_downloads_at_once(tmp_path, server):
     store = make_store(tmp_path, server)
     with store._alone(), pytest.raises(UserError, match="another download"):
@@ -382,35 +192,6 @@ def test_interrupted_run_leaves_nothing_that_looks_finished(tmp_path, server):
     assert not (tmp_path / F3.path).exists()
     get(tmp_path, server)
     assert server.requests[-1][1] == "bytes=150000-"
-
-
-def test_shipped_manifest():
-    manifest = load_manifest()
-    assert set(manifest.archives) == {"PF-Track-Models.zip", "f1.zip", "ablation.zip", "data.zip"}
-    assert len({f.name for f in manifest.files}) == len(manifest.files)
-    (f3,) = manifest.select(["f3_all"])
-    assert f3.path == "f3_all/final.pth" and f3.published["AMOTA"] == 0.408
-    assert manifest.for_path(MANIFEST.parent / "f3_all/final.pth") == f3
-    assert manifest.for_path(Path("/elsewhere/final.pth")) is None
-    with pytest.raises(UserError, match="nothing published is called 'f9'"):
-        manifest.select(["f9"])
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "{",
-        "[]",
-        '{"base_url": "", "license": "", "files": [{"name": "x"}]}',
-        '{"base_url": "", "license": "", "files": [{"name": "x", "path": "../x", "archive": "a", '
-        '"members": [], "kind": "t"}]}',
-    ],
-)
-def test_malformed_manifest(tmp_path, content):
-    path = tmp_path / "manifest.json"
-    path.write_text(content)
-    with pytest.raises(UserError, match=str(path)):
-        load_manifest(path)
 
 
 def test_command_line(tmp_path, server):
