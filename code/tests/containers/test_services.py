@@ -58,6 +58,11 @@ def docker(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, **options)
 
 
+def labels() -> dict[str, str]:
+    """The image's labels."""
+    return json.loads(docker("image", "inspect", IMAGE, "-f", "{{json .Config.Labels}}").stdout)
+
+
 def in_service(service: str, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """A command in a service, as the Makefile runs it."""
     return subprocess.run(
@@ -143,9 +148,25 @@ def test_image_holds_the_code_and_nothing_private():
     private = shlex.split("-name '*.pth' -not -path '*/demo/*' -o -path '*/data/*'")
     inside = docker("run", "--rm", "--network=none", IMAGE, "find", "..", *private)
     assert inside.stdout == ""
-    labels = json.loads(docker("image", "inspect", IMAGE, "-f", "{{json .Config.Labels}}").stdout)
-    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
-    assert labels["org.opencontainers.image.revision"]
+    assert labels()["org.opencontainers.image.licenses"] == "Apache-2.0"
+
+
+def test_image_names_its_commit_and_carries_no_build_secret():
+    """A run's record takes the commit from the image where there is no repository."""
+    program = "from projects.tracking_plugin.training.record import git_state; print(git_state())"
+    command = ("--rm", "--network=none", IMAGE, "python", "-W", "ignore", "-c", program)
+    commit = labels()["org.opencontainers.image.revision"].removesuffix("-dirty")
+    done = docker("run", *command)
+    assert f"'git_commit': '{commit}'" in done.stdout, done.stderr
+    secrets = docker("run", "--rm", "--network=none", IMAGE, "find", "/run/secrets", "-type", "f")
+    assert secrets.stdout == ""
+    assert "BEGIN CERTIFICATE" not in docker("history", "--no-trunc", IMAGE).stdout
+
+
+@pytest.mark.skipif(VARIANT != "dev", reason="VARIANT=dev adds tools")
+def test_dev_image_has_its_tools():
+    done = in_service("shell", "bash", "-c", "git --version && make --version && gdb --version")
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture
