@@ -19,7 +19,8 @@ if [ "$VARIANT" = dev ]; then # what it stands on
   if [ "$(gpu_count)" -gt 0 ]; then options+=(--build-arg VARIANT=cuda); else options+=(--build-arg VARIANT=cpu); fi
 fi
 [ "$NETWORK_MODE" != host ] || options+=(--network host)
-for name in BASE_IMAGE PYTHON_PACKAGE TORCH_CUDA_ARCH_LIST MAX_JOBS DEBIAN_MIRROR PIP_INDEX_URL \
+[ -z "${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX=$PIP_INDEX_URL # both pip and uv are used
+for name in BASE_IMAGE PYTHON_PACKAGE TORCH_CUDA_ARCH_LIST MAX_JOBS DEBIAN_MIRROR PIP_INDEX_URL UV_DEFAULT_INDEX \
   HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy; do
   [ -z "${!name:-}" ] || options+=(--build-arg "$name")
 done

@@ -253,8 +253,9 @@ def test_image_in_a_registry_is_pulled_any_other_is_built(docker):
     _, calls = docker("setup", "IMAGE=pf-track:mine", "BASE_IMAGE=debian@sha256:0", "MAX_JOBS=2")
     assert re.search(r"docker build .*--target cpu --tag pf-track:mine", calls)
     assert "--build-arg BASE_IMAGE --build-arg MAX_JOBS" in calls
-    assert "--target dev" in docker("build", "VARIANT=dev")[1]
-    assert "--build-arg VARIANT=cpu" in docker("build", "VARIANT=dev")[1]
+    _, calls = docker("build", "VARIANT=dev", "PIP_INDEX_URL=https://mirror.example.com/simple")
+    assert "--target dev" in calls and "--build-arg VARIANT=cpu" in calls
+    assert "--build-arg PIP_INDEX_URL --build-arg UV_DEFAULT_INDEX" in calls
 
 
 def test_secrets_reach_the_build_as_secrets(docker, tmp_path: Path):
