@@ -25,8 +25,14 @@ def hash_seed(*numbers: int) -> int:
 
 
 def quiet_worker(_worker: int) -> None:
-    """Loader workers use one thread each: parallelism comes from their number."""
+    """Loader workers use one thread each, and leave signals to their trainer.
+
+    A cluster's pre-emption and torchrun signal whole process groups; a worker that dies of it
+    would end the step that is to be saved. A worker whose trainer is gone ends by itself.
+    """
     torch.set_num_threads(1)
+    for signum in (signal.SIGINT, *StopSignals.SIGNALS):
+        signal.signal(signum, signal.SIG_IGN)
     import cv2
 
     cv2.setNumThreads(0)
