@@ -12,6 +12,7 @@ if [ ${#variants[@]} -eq 0 ]; then
   [ "$(gpu_count)" -eq 0 ] || variants+=(cuda)
 fi
 "$root/scripts/setup_native.sh" # pytest runs outside, the services inside
+unset ARGS MAKEFLAGS MFLAGS MAKELEVEL # this make's are not for those that the tests start
 cd "$root/code"
 for VARIANT in "${variants[@]}"; do
   export VARIANT
