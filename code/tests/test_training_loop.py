@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from training_toy import ToyModel, logged, make_trainer
 
 from projects.tracking_plugin.errors import UserError
+from projects.tracking_plugin.training.compilation import compile_modules
 from projects.tracking_plugin.training.distributed import choose_device
 from projects.tracking_plugin.training.initial_weights import (
     find_initial_weights,
@@ -73,6 +75,21 @@ def test_bf16_trains(tmp_path):
     make_trainer(tmp_path, precision="bf16").run()
     losses = [line[2] for line in logged(tmp_path)]
     assert len(losses) == 8 and losses[-1] < losses[0]
+
+
+def test_compile_names_parts_of_the_model(tmp_path, monkeypatch):
+    compiled: list[torch.nn.Module] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
+    monkeypatch.setenv("CXX", sys.executable)
+    model = ToyModel()
+    model.parts = torch.nn.ModuleList([torch.nn.Linear(2, 2)])  # not called itself
+    compile_modules(model, ["img_backbone", "parts"])
+    assert compiled == [model.img_backbone, model.parts[0]]
+    with pytest.raises(UserError, match=r"compile=neck: .*it has img_backbone, head, parts"):
+        make_trainer(tmp_path, model=model, compile=["neck"]).run()
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(UserError, match=r"needs a C\+\+ compiler.*no-such-compiler"):
+        make_trainer(tmp_path, model=model, compile="head").run()
 
 
 def test_fp16_on_the_cpu_falls_back_and_says_so(tmp_path, capsys):

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from training_demo import demo_config, make_demo_trainer
 from training_toy import logged, make_trainer
 
 from projects.tracking_plugin.errors import UserError
 from projects.tracking_plugin.training import checkpoint as ckpt
 from projects.tracking_plugin.training.export import export_weights
+from projects.tracking_plugin.training.loop import Trainer
 
 
 @pytest.fixture(autouse=True)
@@ -112,6 +114,24 @@ def test_resume_inside_an_epoch_with_loader_workers(tmp_path):
     assert logged(tmp_path / "split") == logged(tmp_path / "whole")
 
 
+def test_the_tracker_resumes_exactly(tmp_path, demo_data, demo_infos):
+    """Past and future reasoning, augmentation and matching included."""
+    cfg = demo_config(demo_data, demo_infos["train"])
+    data = {"samples_per_gpu": 1, "workers_per_gpu": 1}
+
+    def trainer(run: str, iterations: int) -> Trainer:
+        runner = {"max_epochs": 2, "max_iters": iterations}
+        return make_demo_trainer(tmp_path / run, cfg, data=data, runner=runner)
+
+    trainer("whole", 3).run()
+    trainer("split", 2).run()
+    resumed = trainer("split", 3)
+    resumed.resume(tmp_path / "split" / "iter_2.pth")
+    resumed.run()
+    assert len(logged(tmp_path / "whole")) == 3
+    assert logged(tmp_path / "split") == logged(tmp_path / "whole")
+
+
 def test_sigterm_saves_and_ends_and_resumes(tmp_path):
     make_trainer(tmp_path / "whole").run()
     trainer = make_trainer(tmp_path / "stopped")
@@ -150,6 +170,20 @@ def test_a_corrupt_newest_checkpoint_is_passed_over(tmp_path):
     newest.write_bytes(b"")
     assert ckpt.find_latest(tmp_path, warnings.append) == older
     assert len(warnings) == 3 and all("epoch_2.pth is damaged" in line for line in warnings)
+
+
+def test_a_training_goes_on_behind_a_torn_checkpoint(tmp_path):
+    make_trainer(tmp_path / "whole").run()
+    make_trainer(tmp_path / "torn", runner={"max_epochs": 2, "max_iters": 6}).run()
+    newest = ckpt.find_latest(tmp_path / "torn")
+    assert newest.name == "iter_6.pth"
+    os.truncate(newest, newest.stat().st_size - 100)
+    older = ckpt.find_latest(tmp_path / "torn")
+    assert older.name == "epoch_1.pth"
+    again = make_trainer(tmp_path / "torn")
+    again.resume(older)
+    again.run()
+    assert logged(tmp_path / "torn")[6:] == logged(tmp_path / "whole")[4:]  # steps 5, 6 twice
 
 
 def test_only_the_last_k_epochs_and_current_snapshots_stay(tmp_path):

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import projects.tracking_plugin  # noqa: F401 (the compatibility module comes first)
 from projects.tracking_plugin.errors import UserError, run_cli
+from projects.tracking_plugin.training import launch
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -39,7 +40,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Check what needs no torch, then train."""
+    """Check what needs no torch, then train. Returns the exit status."""
+    launch.end_with_launcher()
+    if launch.is_over():  # this is the restart after a mistake
+        return 2
     args = parse(arguments)
     if not args.config.is_file():
         raise UserError(
@@ -69,9 +73,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         return run_training(request)
-    except UserError:
-        if int(os.environ.get("RANK", 0)) > 0:  # rank 0 says it
-            raise SystemExit(2) from None
+    except UserError as error:
+        if launch.hand_over(str(error)):
+            return 2
+        raise
+    except RuntimeError:
+        if launch.is_over():  # the worker that met it took the connection with it
+            return 2
         raise
 
 

@@ -24,7 +24,7 @@ import torch
 
 from projects.tracking_plugin.errors import UserError
 
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 SNAPSHOTS_KEPT = 2
 
 
@@ -77,7 +77,7 @@ def save_atomically(content: Mapping[str, Any], path: Path) -> None:
         cause = _os_error(error)
         if cause is None:
             raise
-        reason = "no space left" if cause.errno in _NO_SPACE else (cause.strerror or str(cause))
+        reason = "no space left" if cause.errno in NO_SPACE else (cause.strerror or str(cause))
         raise UserError(
             f"cannot write checkpoint '{path}': {reason}; training stopped, earlier checkpoints "
             "are whole: make room and start again, it resumes (--auto-resume)"

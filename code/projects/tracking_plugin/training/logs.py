@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TextIO
@@ -109,9 +110,10 @@ class TrainLog:
         self._scalars("val", metrics, iteration)
 
     def close(self) -> None:
-        for channel in (self._text, self._json, self._tensorboard):
-            if channel is not None:
-                channel.close()
+        with ExitStack() as all_of_them:  # also when one cannot write its last lines
+            for channel in (self._text, self._json, self._tensorboard):
+                if channel is not None:
+                    all_of_them.callback(channel.close)
 
     def _write_json(self, values: dict[str, Any]) -> None:
         if self._json is not None:

@@ -26,6 +26,7 @@ from projects.tracking_plugin.models.checkpoint_io import load_checkpoint_file, 
 from projects.tracking_plugin.structures import ClipBatch
 from projects.tracking_plugin.training import checkpoint as ckpt
 from projects.tracking_plugin.training import distributed
+from projects.tracking_plugin.training.compilation import compile_modules
 from projects.tracking_plugin.training.distributed import World
 from projects.tracking_plugin.training.evaluation import EvaluationHistory
 from projects.tracking_plugin.training.logs import TrainLog
@@ -186,8 +187,7 @@ class Trainer:
     # ------------------------------------------------------------------ parts of a step
 
     def _parallel_model(self) -> nn.Module:
-        for name in self.settings.compile:
-            self.model.get_submodule(name).compile()
+        compile_modules(self.model, self.settings.compile)
         if not torch.distributed.is_initialized():
             return self.model.train()
         return DistributedDataParallel(

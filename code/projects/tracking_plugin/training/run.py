@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from projects.tracking_plugin.errors import UserError
 from projects.tracking_plugin.training import distributed
+from projects.tracking_plugin.training.checkpoint import NO_SPACE, find_latest
 from projects.tracking_plugin.training.distributed import World
 from projects.tracking_plugin.training.evaluation import TrackingEvaluation
 from projects.tracking_plugin.training.logs import TrainLog
@@ -56,18 +58,25 @@ def run_training(request: Request) -> int:
     world = distributed.start(request.device)
     work_dir = request.work_dir or Path(cfg.get("work_dir") or _default_work_dir(request))
     _make_folder(work_dir)
-    log = TrainLog(None if request.dry_run else work_dir, world.is_main, settings.tensorboard)
     try:
-        return _train(request, cfg, settings, world, work_dir, log)
+        with closing(
+            TrainLog(None if request.dry_run else work_dir, world.is_main, settings.tensorboard)
+        ) as log:
+            return _train(request, cfg, settings, world, work_dir, log)
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        raise UserError(
+            f"no space left for logs and results in '{work_dir}': make room and start again, it "
+            "resumes (--auto-resume)"
+        ) from error
     finally:
-        log.close()
         distributed.stop()
 
 
 def _train(
     request: Request, cfg: Any, settings: TrainSettings, world: World, work_dir: Path, log: TrainLog
 ) -> int:
-    from projects.tracking_plugin.training.checkpoint import find_latest
     from projects.tracking_plugin.training.initial_weights import find_initial_weights
     from projects.tracking_plugin.training.loop import Trainer
 

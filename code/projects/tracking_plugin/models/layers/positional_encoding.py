@@ -47,7 +47,7 @@ def time_position_embedding(num_steps: int, dims: int, device: torch.device | st
     Returns:
         [num_steps, dims]
     """
-    steps = torch.arange(num_steps, dtype=torch.float32, device=device) / (num_steps - 1)
+    steps = torch.arange(num_steps, device=device) / (num_steps - 1)
     return sine_features(steps * (2 * math.pi), dims)
 
 

@@ -1,0 +1,53 @@
+"""The demo's step two on clips of two frames, as a trainer: the real model, seconds a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from training_toy import WORLD, config
+
+from projects.tracking_plugin.datasets.collate import collate_clips
+from projects.tracking_plugin.structures import ClipBatch
+from projects.tracking_plugin.training.distributed import World
+from projects.tracking_plugin.training.logs import TrainLog
+from projects.tracking_plugin.training.loop import Job, Trainer
+from projects.tracking_plugin.training.mm_config import read_settings
+from projects.tracking_plugin.training.process import seed_everything
+
+CODE = Path(__file__).resolve().parents[1]
+
+
+def demo_config(data_root: Path, infos: Path, *overrides: str) -> Any:
+    """``f3_demo.py`` on a data set of the tests."""
+    from projects.tracking_plugin.config import load_config
+
+    return load_config(
+        CODE / "projects/configs/tracking/demo/f3_demo.py",
+        [
+            f"data.train.data_root={data_root}/",
+            f"data.train.ann_file={infos}",
+            "data.train.num_frames_per_sample=2",
+            *overrides,
+        ],
+    )
+
+
+def make_demo_trainer(
+    work_dir: Path,
+    cfg: Any,
+    world: World = WORLD,
+    collate: Callable[[list[Any]], ClipBatch] = collate_clips,
+    **changes: Any,
+) -> Trainer:
+    """A trainer of the demo's model; ``changes`` of the toy's training configuration."""
+    import projects.tracking_plugin.models  # noqa: F401 (registers the components)
+    from projects.tracking_plugin.datasets.loader import build_dataset
+    from projects.tracking_plugin.registry import build_model
+
+    work_dir.mkdir(parents=True, exist_ok=True)
+    seed_everything(0)
+    settings = read_settings(config(**changes))
+    job = Job(build_model(cfg.model), build_dataset(cfg, "train"), collate, settings, work_dir)
+    return Trainer(job, world, TrainLog(work_dir, world.is_main, tensorboard=False))
