@@ -19,7 +19,8 @@ from projects.tracking_plugin.evaluation.config import load_tracking_config
 from projects.tracking_plugin.evaluation.ground_truth import load_ground_truth
 from projects.tracking_plugin.evaluation.results_file import load_results
 from projects.tracking_plugin.inference import runner
-from projects.tracking_plugin.inference.runner import InferenceJob, run_inference
+from projects.tracking_plugin.inference.job import InferenceJob
+from projects.tracking_plugin.inference.runner import run_inference
 from projects.tracking_plugin.parity.weights import fill
 from projects.tracking_plugin.registry import build_model
 

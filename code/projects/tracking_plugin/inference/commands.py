@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from projects.tracking_plugin.inference.runner import InferenceJob, InferenceRun, run_inference
+from projects.tracking_plugin.inference.job import InferenceJob
+from projects.tracking_plugin.inference.runner import InferenceRun, run_inference
 from projects.tracking_plugin.inference.sharding import choose_devices
 
 RUN_FILE = "run.json"  # beside a results file: how it was made
@@ -35,6 +36,40 @@ def add_job_options(parser: argparse.ArgumentParser, gpus: int = 1) -> None:
     parser.add_argument(
         "--cfg-options", nargs="+", default=[], metavar="a.b=c", help="changes of the config"
     )
+
+
+def checkpoint_parser(description: str | None, task: str) -> argparse.ArgumentParser:
+    """Arguments of a command that runs a checkpoint on a split.
+
+    Args:
+        task: ``eval`` or ``detect``, the beginning of the default work dir.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("checkpoint", help="absolute, relative, or below checkpoints/")
+    parser.add_argument("--config", help="default: the one the checkpoint belongs to")
+    parser.add_argument("--work-dir", type=Path, help=f"default: work_dirs/{task}_<checkpoint>")
+    add_job_options(parser)
+    return parser
+
+
+def run_checkpoint(
+    args: argparse.Namespace, name: str, task: Any = "tracking"
+) -> tuple[InferenceRun, Path]:
+    """Run what a :func:`checkpoint_parser` has parsed.
+
+    Args:
+        name: the beginning of the default work dir.  task: see :class:`InferenceJob`.
+
+    Returns:
+        the run and the work dir.
+    """
+    from projects.tracking_plugin.models.checkpoint_io import find_checkpoint
+
+    checkpoint = find_checkpoint(args.checkpoint)
+    config = find_config(args.config, checkpoint)
+    work_dir = args.work_dir or default_work_dir(checkpoint, name)
+    print(f"configuration {config}, results in {work_dir}", flush=True)
+    return run_job(make_job(args, config, checkpoint, task), args, work_dir), work_dir
 
 
 def make_job(

@@ -9,45 +9,24 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from projects.tracking_plugin.errors import UserError
+from projects.tracking_plugin.inference.job import (
+    InferenceJob,
+    Report,
+    build_split,
+    job_identity,
+)
 from projects.tracking_plugin.inference.scene_results import (
     SceneResult,
     SceneStore,
-    file_identity,
     write_results,
 )
 from projects.tracking_plugin.inference.sharding import balance
-
-Report = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class InferenceJob:
-    """What to run, as plain values that travel to other processes.
-
-    Attributes:
-        config: configuration file.  overrides: ``key=value`` changes to it.
-        checkpoint: weights.
-        split: ``val``, ``train`` or ``test``, a section of ``data`` in the configuration.
-        task: ``tracking``, or ``detection``: every frame on its own, all ten classes.
-        precision: ``fp32``, ``fp16`` or ``bf16``.
-        fuse_conv_bn: fold batch norms into the convolutions before them.
-        compile: run the network through ``torch.compile``.
-    """
-
-    config: str
-    checkpoint: str
-    split: str = "val"
-    overrides: tuple[str, ...] = ()
-    task: Literal["tracking", "detection"] = "tracking"
-    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
-    fuse_conv_bn: bool = False
-    compile: bool = False
 
 
 @dataclass
@@ -68,25 +47,6 @@ class InferenceRun:
     data_root: str
     wall_seconds: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
-
-
-def build_split(job: InferenceJob) -> Any:
-    """The dataset of a job's split, in test mode.
-
-    Raises:
-        UserError: from the configuration or the info file.
-    """
-    from projects.tracking_plugin.config import load_config
-    from projects.tracking_plugin.datasets.loader import build_dataset
-
-    cfg = load_config(job.config, list(job.overrides))
-    if job.split == "test":
-        val = str(cfg.data["val"]["ann_file"])
-        name = Path(val).name.replace("infos_val", "infos_test")
-        return build_dataset(cfg, "test", ann_file=str(Path(val).with_name(name)))
-    if job.split not in cfg.data:
-        raise UserError(f"the configuration {job.config} has no split '{job.split}'")
-    return build_dataset(cfg, job.split, test_mode=True)
 
 
 def run_inference(
@@ -147,23 +107,6 @@ def run_inference(
     )
 
 
-def job_identity(job: InferenceJob, dataset: Any) -> dict[str, Any]:
-    """Everything the results of ``job`` on its split depend on (:class:`SceneStore`)."""
-    return {
-        **asdict(job),
-        "config": _config_text(job),
-        "checkpoint": file_identity(job.checkpoint),
-        "infos": [str(info["token"]) for info in (dataset.infos[0], dataset.infos[-1])],
-        "frames": len(dataset),
-    }
-
-
-def _config_text(job: InferenceJob) -> str:
-    from projects.tracking_plugin.config import load_config
-
-    return str(load_config(job.config, list(job.overrides))._cfg_dict)
-
-
 def work_on_scenes(
     job: InferenceJob,
     dataset: Any,
@@ -172,11 +115,7 @@ def work_on_scenes(
     store: SceneStore,
     report: Report,
 ) -> None:
-    """Run some scenes one after another, storing each when it is finished.
-
-    Args:
-        report: called with the number of frames done since the last call.
-    """
+    """Run some scenes one after another, storing each when it is finished."""
     from projects.tracking_plugin.inference.scene_runner import SceneRunner
 
     runner = SceneRunner(job, dataset, device)

@@ -17,7 +17,7 @@ from projects.tracking_plugin.inference.format_results import (
     to_global,
     tracking_results,
 )
-from projects.tracking_plugin.inference.runner import InferenceJob, Report
+from projects.tracking_plugin.inference.job import InferenceJob, Report
 from projects.tracking_plugin.inference.scene_results import Box, SceneResult
 from projects.tracking_plugin.inference.stage_clock import StageClock
 from projects.tracking_plugin.structures import Frame, Track

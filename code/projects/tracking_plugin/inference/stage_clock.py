@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -13,19 +13,22 @@ class StageClock:
     Args:
         synchronize: wait for the GPU at both ends of a stage. Without, a stage on a GPU shows
             only the time to launch it, and the last one waits for all of them.
+        now: the time in seconds, from any start; ``time.process_time`` counts CPU seconds of all
+            threads, which do not depend on what else runs on the machine.
     """
 
-    def __init__(self, synchronize: bool = False):
+    def __init__(self, synchronize: bool = False, now: Callable[[], float] = time.perf_counter):
         self.seconds: dict[str, float] = {}
         self._synchronize = synchronize
+        self._time = now
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        start = self._now()
+        start = self.now()
         try:
             yield
         finally:
-            self.add(name, self._now() - start)
+            self.add(name, self.now() - start)
 
     def add(self, name: str, seconds: float) -> None:
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
@@ -35,9 +38,10 @@ class StageClock:
         seconds, self.seconds = self.seconds, {}
         return seconds
 
-    def _now(self) -> float:
+    def now(self) -> float:
+        """The time, s."""
         if self._synchronize:
             import torch
 
             torch.cuda.synchronize()
-        return time.perf_counter()
+        return self._time()

@@ -177,7 +177,8 @@ def evaluate(setting: Setting, device: str) -> tuple[Path, Evaluation]:
     from projects.tracking_plugin.evaluation.config import load_tracking_config
     from projects.tracking_plugin.evaluation.ground_truth import load_ground_truth
     from projects.tracking_plugin.evaluation.run import evaluate_results
-    from projects.tracking_plugin.inference.runner import InferenceJob, run_inference
+    from projects.tracking_plugin.inference.job import InferenceJob
+    from projects.tracking_plugin.inference.runner import run_inference
     from projects.tracking_plugin.models.checkpoint_io import find_checkpoint
 
     checkpoint = str(find_checkpoint(setting.checkpoint))
