@@ -16,17 +16,10 @@ from typing import Any
 
 import numpy as np
 
-CATEGORIES = {
-    "car": "vehicle.car",
-    "truck": "vehicle.truck",
-    "bus": "vehicle.bus.rigid",
-    "trailer": "vehicle.trailer",
-    "motorcycle": "vehicle.motorcycle",
-    "bicycle": "vehicle.bicycle",
-    "pedestrian": "human.pedestrian.adult",
-}
+from projects.tracking_plugin.demo_data.tables import CATEGORIES
+
 _SHARE = np.array([0.42, 0.12, 0.04, 0.05, 0.05, 0.05, 0.27])
-_NAMES = list(CATEGORIES)
+_NAMES = ["car", "truck", "bus", "trailer", "motorcycle", "bicycle", "pedestrian"]
 _TABLES = (
     *("category", "attribute", "visibility", "instance", "sensor", "calibrated_sensor"),
     *("ego_pose", "log", "scene", "sample", "sample_data", "sample_annotation", "map"),
@@ -175,7 +168,7 @@ class _Tables:
         self, scene: str, name: str, tokens: list[str], ego: np.ndarray, times: np.ndarray
     ) -> tuple[str, np.ndarray, np.ndarray]:
         """Add an instance; return its class, frames [m] and path [m, 2]."""
-        rng, t = self.rng, self.tables
+        rng = self.rng
         share = _SHARE * np.isin(_NAMES, self.config.classes)
         cls = str(rng.choice(_NAMES, p=share / share.sum()))
         first = int(rng.integers(0, max(1, len(tokens) - 2)))
@@ -185,67 +178,63 @@ class _Tables:
         start = ego[first] + rng.uniform(-45, 45, 2)
         speed = rng.normal(0, 3, 2) * (rng.random() < 0.6)
         path = start + np.outer(frames - first, speed * 0.5)
-        instance = _token(self.seed, scene, name)
-        annotations = [_token(instance, int(k)) for k in frames]
-        category = _token("category", CATEGORIES[cls])
-        t["instance"].append(
-            {
-                "token": instance,
-                "category_token": category,
-                "nbr_annotations": len(frames),
-                "first_annotation_token": annotations[0],
-                "last_annotation_token": annotations[-1],
-            }
-        )
-        for i, k in enumerate(frames):
-            t["sample_annotation"].append(
+        self._annotate(
+            _token(self.seed, scene, name),
+            CATEGORIES[cls],
+            [tokens[k] for k in frames],
+            [
                 {
-                    "token": annotations[i],
-                    "sample_token": tokens[k],
-                    "instance_token": instance,
                     "visibility_token": str(rng.integers(1, 5)),
-                    "attribute_tokens": [],
-                    "translation": [*map(float, path[i]), 1.0],
+                    "translation": [*map(float, position), 1.0],
                     "size": [2.0, 4.5, 1.6],
                     "rotation": [1.0, 0.0, 0.0, 0.0],
-                    "prev": annotations[i - 1] if i else "",
-                    "next": annotations[i + 1] if i + 1 < len(frames) else "",
                     "num_lidar_pts": int(rng.integers(0, 12)),
                     "num_radar_pts": int(rng.integers(0, 2)),
                 }
-            )
+                for position in path
+            ],
+        )
         return cls, frames, path
 
     def _rack(self, scene: str, tokens: list[str], ego: np.ndarray) -> None:
-        rng, t = self.rng, self.tables
+        rng = self.rng
         instance = _token(self.seed, scene, "rack", rng.integers(1 << 30))
         yaw = rng.uniform(-np.pi, np.pi)
         centre = ego[0] + rng.uniform(-30, 30, 2)
-        annotations = [_token(instance, k) for k in range(len(tokens))]
-        t["instance"].append(
+        row = {
+            "visibility_token": "4",
+            "translation": [*map(float, centre), 1.0],
+            "size": [12.0, 25.0, 3.0],
+            "rotation": [float(np.cos(yaw / 2)), 0.0, 0.0, float(np.sin(yaw / 2))],
+            "num_lidar_pts": 5,
+            "num_radar_pts": 0,
+        }
+        self._annotate(instance, "static_object.bicycle_rack", tokens, [row] * len(tokens))
+
+    def _annotate(
+        self, instance: str, category: str, samples: list[str], rows: list[dict[str, Any]]
+    ) -> None:
+        """Add an instance and its annotations, one for each of the samples, in their order."""
+        names = [_token(instance, sample) for sample in samples]
+        self.tables["instance"].append(
             {
                 "token": instance,
-                "category_token": _token("category", "static_object.bicycle_rack"),
-                "nbr_annotations": len(tokens),
-                "first_annotation_token": annotations[0],
-                "last_annotation_token": annotations[-1],
+                "category_token": _token("category", category),
+                "nbr_annotations": len(names),
+                "first_annotation_token": names[0],
+                "last_annotation_token": names[-1],
             }
         )
-        for k, token in enumerate(tokens):
-            t["sample_annotation"].append(
+        for i, (sample, row) in enumerate(zip(samples, rows, strict=True)):
+            self.tables["sample_annotation"].append(
                 {
-                    "token": annotations[k],
-                    "sample_token": token,
+                    "token": names[i],
+                    "sample_token": sample,
                     "instance_token": instance,
-                    "visibility_token": "4",
                     "attribute_tokens": [],
-                    "translation": [*map(float, centre), 1.0],
-                    "size": [12.0, 25.0, 3.0],
-                    "rotation": [float(np.cos(yaw / 2)), 0.0, 0.0, float(np.sin(yaw / 2))],
-                    "prev": annotations[k - 1] if k else "",
-                    "next": annotations[k + 1] if k + 1 < len(tokens) else "",
-                    "num_lidar_pts": 5,
-                    "num_radar_pts": 0,
+                    "prev": names[i - 1] if i else "",
+                    "next": names[i + 1] if i + 1 < len(names) else "",
+                    **row,
                 }
             )
 

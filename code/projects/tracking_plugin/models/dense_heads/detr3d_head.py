@@ -17,30 +17,14 @@ from projects.tracking_plugin.models.dense_heads.base import (
     refine_fp32,
     reg_branch,
 )
-from projects.tracking_plugin.models.layers.transformer import build_decoder_layers
+from projects.tracking_plugin.models.layers.transformer import DecoderLayers
 from projects.tracking_plugin.registry import MODELS, build_model
 from projects.tracking_plugin.structures import FrameBatch
 
 
 @MODELS.register_module()
-class Detr3DTransformerDecoder(nn.Module):
-    """Decoder layers whose cross-attention projects reference points that move layer by layer.
-
-    Args:
-        num_layers: L.  transformerlayers: configuration of the layers.
-        return_intermediate: stated by configurations; every layer's output is always returned.
-    """
-
-    def __init__(
-        self,
-        num_layers: int,
-        transformerlayers: dict[str, Any] | Sequence[dict[str, Any]],
-        return_intermediate: bool = True,
-    ) -> None:
-        super().__init__()
-        if not return_intermediate:
-            raise UserError("return_intermediate=False is not supported: index the result instead")
-        self.layers = build_decoder_layers(transformerlayers, num_layers)
+class Detr3DTransformerDecoder(DecoderLayers):
+    """Decoder layers whose cross-attention projects reference points that move layer by layer."""
 
 
 @MODELS.register_module()

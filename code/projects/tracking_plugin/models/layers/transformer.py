@@ -109,9 +109,8 @@ def build_decoder_layers(
     return nn.ModuleList(build_model(cfg) for cfg in transformerlayers)
 
 
-@MODELS.register_module(name="PETRTransformerDecoder")
-class TransformerDecoder(nn.Module):
-    """A stack of decoder layers; a shared LayerNorm after each gives that layer's output.
+class DecoderLayers(nn.Module):
+    """A stack of decoder layers; how they are called is up to the subclass or the head.
 
     Args:
         num_layers: L.  transformerlayers: configuration of the layers.
@@ -128,6 +127,18 @@ class TransformerDecoder(nn.Module):
         if not return_intermediate:
             raise UserError("return_intermediate=False is not supported: index the result instead")
         self.layers = build_decoder_layers(transformerlayers, num_layers)
+
+
+@MODELS.register_module(name="PETRTransformerDecoder")
+class TransformerDecoder(DecoderLayers):
+    """Decoder layers with a shared LayerNorm after each, which gives that layer's output.
+
+    Args:
+        args, kwargs: as for :class:`DecoderLayers`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.post_norm = nn.LayerNorm(_width(self.layers[0]))
 
     def forward(
