@@ -1,197 +1,181 @@
 """The fast metrics engine beside the official devkit, on random scenes of growing size.
 
-The devkit's time grows with the square of the data set, so it runs all thresholds at the smallest
-size only. At the larger ones a single threshold of each class is timed, and val size is
-extrapolated from these by a fit of a·n + b·n².
+Both run from files to numbers, each in its own process, with the same configuration, and every
+number is compared. The devkit's time grows with the number of recall thresholds and with the square
+of the tracks, so above ``--all-thresholds-up-to`` samples both use fewer thresholds; what the
+devkit would need for all 40 is then extrapolated by the number of passes, and marked with "~".
 
-    python tools/bench.py metrics [--sizes 80 320 1280 6000] [--devkit-up-to 1280]
+    python tools/bench.py metrics [--sizes 80 320 1280 6000] [--all-thresholds-up-to 320]
 """
 
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import contextlib
+import dataclasses
 import io
+import multiprocessing
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from projects.tracking_plugin.evaluation.config import TrackingConfig, load_tracking_config
 
 FRAMES_PER_SCENE = 40
-THRESHOLDS = 40
+VERSION = "v1.0-trainval"
 
 
-@dataclass
-class Timing:
-    """CPU seconds at one size; None: not run."""
+@dataclass(frozen=True)
+class Outcome:
+    """One engine on one data set.
 
-    samples: int
+    Attributes:
+        load, metrics: CPU seconds for tables and results, and for the metrics themselves.
+        peak_gb: largest resident memory of the process.
+        gt_boxes, predictions: compared.  summary, details: in the devkit's format.
+    """
+
+    load: float
+    metrics: float
+    peak_gb: float
     gt_boxes: int
     predictions: int
-    load: float
-    fast: float
-    devkit_all: float | None = None
-    devkit_threshold: float | None = None
-    difference: float | None = None
-    peak_mb: float = 0.0
+    summary: dict[str, Any]
+    details: dict[str, Any]
+
+    def passes(self) -> int:
+        """Over the data, as the devkit does: per class one, and one per distinct threshold."""
+        curves = self.details.values()
+        return sum(1 + len({c for c in curve["confidence"] if c == c}) for curve in curves)
 
 
 def run(argv: list[str]) -> int:
     """Entry of ``tools/bench.py metrics``."""
     parser = argparse.ArgumentParser(prog="bench.py metrics", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[80, 320, 1280, 6000])
-    parser.add_argument("--devkit-up-to", type=int, default=1280, help="largest size for one pass")
+    parser.add_argument("--all-thresholds-up-to", type=int, default=320, metavar="SAMPLES")
+    parser.add_argument("--thresholds", type=int, default=3, help="at larger sizes (3)")
     parser.add_argument("--objects", type=float, default=185, help="ground-truth tracks per scene")
     args = parser.parse_args(argv)
 
-    rows = []
+    official = load_tracking_config()
+    print(
+        "samples  gt boxes  predictions   fast s (tables)     GB   "
+        "devkit s (tables)    GB  thresholds    devkit s, all  times  largest difference"
+    )
     for size in args.sizes:
+        config = official
+        if size > args.all_thresholds_up_to:
+            config = with_thresholds(official, args.thresholds)
         with tempfile.TemporaryDirectory() as folder:
-            rows.append(
-                measure(
-                    Path(folder),
-                    size,
-                    args.objects,
-                    everything=size == min(args.sizes),
-                    one_threshold=size <= args.devkit_up_to,
-                )
-            )
-        _print_row(rows[-1], header=len(rows) == 1)
-    _extrapolate(rows)
+            print(compare(Path(folder), size, args.objects, official, config), flush=True)
     return 0
 
 
-def measure(
-    root: Path, samples: int, objects: float, everything: bool, one_threshold: bool
-) -> Timing:
-    """Time both engines on one generated data set."""
+def with_thresholds(config: TrackingConfig, count: int) -> TrackingConfig:
+    """The same configuration with another number of recall thresholds."""
+    raw = {**config.raw, "num_thresholds": count}
+    return dataclasses.replace(config, num_thresholds=count, raw=raw)
+
+
+def compare(
+    root: Path, samples: int, objects: float, official: TrackingConfig, config: TrackingConfig
+) -> str:
+    """Generate a data set, run both engines; one row of the table."""
     from nuscenes.utils.splits import val
 
-    from projects.tracking_plugin.evaluation.config import load_tracking_config
-    from projects.tracking_plugin.evaluation.ground_truth import load_ground_truth
+    from projects.tracking_plugin.evaluation.devkit import differences
     from projects.tracking_plugin.evaluation.random_scenes import (
         RandomScenesConfig,
         write_random_scenes,
     )
-    from projects.tracking_plugin.evaluation.run import evaluate_results
 
     names = tuple(val[: max(1, samples // FRAMES_PER_SCENE)])
     scenes = RandomScenesConfig(names, FRAMES_PER_SCENE, objects, ghosts=objects)
-    result = write_random_scenes(root, "v1.0-trainval", scenes, seed=0)
-    config = load_tracking_config()
-    with _cpu() as load:
-        truth = load_ground_truth(root, "v1.0-trainval", "val", config.class_names)
-    with _cpu() as fast:
-        evaluation = evaluate_results(result, truth, config)
-    timing = Timing(
-        samples=len(truth.frames),
+    result = write_random_scenes(root, VERSION, scenes, seed=0)
+    everything = alone(fast, root, result, official)
+    ours = everything if config is official else alone(fast, root, result, config)
+    theirs = alone(devkit, root, result, config)
+    difference = max(
+        *differences(ours.summary, theirs.summary), *differences(ours.details, theirs.details)
+    )
+    devkit_all = theirs.load + theirs.metrics * everything.passes() / theirs.passes()
+    fast_all = everything.load + everything.metrics
+    return (
+        f"{len(names) * FRAMES_PER_SCENE:7d}  {ours.gt_boxes:8d}  {ours.predictions:11d}  "
+        f"{fast_all:7.1f} ({everything.load:6.1f})  {everything.peak_gb:5.2f}  "
+        f"{theirs.load + theirs.metrics:8.1f} ({theirs.load:6.1f})  {theirs.peak_gb:5.2f}  "
+        f"{config.num_thresholds:10d}  {'' if config is official else '~':>6}{devkit_all:9.1f}  "
+        f"{devkit_all / fast_all:5.0f}  {difference[0]:18.1e}"
+    )
+
+
+def alone(engine: Callable[[Path, Path, TrackingConfig], Outcome], *args: Any) -> Outcome:
+    """Run an engine in a new process, so that the memory peak is its own."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(engine, *args).result()
+
+
+def fast(root: Path, result: Path, config: TrackingConfig) -> Outcome:
+    """This project's engine."""
+    import nuscenes.utils.splits  # noqa: F401 (imports are not counted)
+
+    from projects.tracking_plugin.evaluation.ground_truth import load_ground_truth
+    from projects.tracking_plugin.evaluation.run import evaluate_results
+
+    start = time.process_time()
+    truth = load_ground_truth(root, VERSION, "val", config.class_names)
+    loaded = time.process_time()
+    evaluation = evaluate_results(result, truth, config)
+    return Outcome(
+        load=loaded - start,
+        metrics=time.process_time() - loaded,
+        peak_gb=_peak_gb(),
         gt_boxes=len(evaluation.gt),
         predictions=len(evaluation.pred),
-        load=load[0],
-        fast=fast[0],
-        peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        summary=evaluation.tracking.summary(),
+        details=evaluation.tracking.details(),
     )
-    if everything or one_threshold:
-        _devkit(root, result, timing, evaluation.tracking, everything)
-    return timing
 
 
-def _devkit(root: Path, result: Path, timing: Timing, ours: Any, everything: bool) -> None:
-    from nuscenes.eval.common.config import config_factory
-    from nuscenes.eval.tracking.algo import TrackingEvaluation
-    from nuscenes.eval.tracking.constants import MOT_METRIC_MAP
+def devkit(root: Path, result: Path, config: TrackingConfig) -> Outcome:
+    """The official one."""
+    from nuscenes.eval.tracking.data_classes import TrackingConfig as DevkitConfig
     from nuscenes.eval.tracking.evaluate import TrackingEval
-    from nuscenes.eval.tracking.utils import create_motmetrics
 
-    from projects.tracking_plugin.evaluation.devkit import differences
-
-    with contextlib.redirect_stderr(io.StringIO()):
-        official = TrackingEval(
-            config_factory("tracking_nips_2019"),
+    start = time.process_time()
+    with contextlib.redirect_stderr(io.StringIO()):  # its bars
+        evaluation = TrackingEval(
+            DevkitConfig.deserialize(config.raw),
             str(result),
             "val",
             str(root / "devkit"),
-            "v1.0-trainval",
+            VERSION,
             str(root),
             verbose=False,
         )
-    if everything:
-        with _cpu() as spent:
-            metrics, details = official.evaluate()
-        timing.devkit_all = spent[0]
-        found = [*differences(ours.summary(), metrics.serialize())]
-        timing.difference = max([*found, *differences(ours.details(), details.serialize())])[0]
-    host, cfg = create_motmetrics(), official.cfg
-    with _cpu() as spent:
-        for name, result_of_class in ours.classes.items():
-            known = result_of_class.curves["confidence"]
-            known = known[~np.isnan(known)]
-            if not len(known):
-                continue
-            evaluation = TrackingEvaluation(
-                official.tracks_gt,
-                official.tracks_pred,
-                name,
-                cfg.dist_fcn_callable,
-                cfg.dist_th_tp,
-                cfg.min_recall,
-                num_thresholds=THRESHOLDS,
-                metric_worst=cfg.metric_worst,
-                verbose=False,
-            )
-            events, _scores = evaluation.accumulate_threshold(float(np.median(known)))
-            host.compute(events, metrics=MOT_METRIC_MAP.keys(), name="median")
-    timing.devkit_threshold = spent[0]
+    loaded = time.process_time()
+    metrics, details = evaluation.evaluate()
 
+    def boxes(tracks: dict[str, Any]) -> int:
+        return sum(len(frame) for scene in tracks.values() for frame in scene.values())
 
-@contextlib.contextmanager
-def _cpu() -> Iterator[list[float]]:
-    """CPU seconds of the block, as the only element of the list once it has ended."""
-    result = [0.0]
-    start = time.process_time()
-    yield result
-    result[0] = time.process_time() - start
-
-
-def _print_row(row: Timing, header: bool) -> None:
-    if header:
-        print(
-            "samples  gt boxes  predictions  tables s  fast s  peak MB  "
-            "devkit s  devkit s, 1 threshold  largest difference"
-        )
-
-    def text(value: float | None, form: str = ".1f") -> str:
-        return "-" if value is None else format(value, form)
-
-    print(
-        f"{row.samples:7d}  {row.gt_boxes:8d}  {row.predictions:11d}  {row.load:8.1f}  "
-        f"{row.fast:6.1f}  {row.peak_mb:7.0f}  {text(row.devkit_all):>8}  "
-        f"{text(row.devkit_threshold):>21}  {text(row.difference, '.1e'):>18}",
-        flush=True,
+    return Outcome(
+        load=loaded - start,
+        metrics=time.process_time() - loaded,
+        peak_gb=_peak_gb(),
+        gt_boxes=boxes(evaluation.tracks_gt),
+        predictions=boxes(evaluation.tracks_pred),
+        summary=metrics.serialize(),
+        details=details.serialize(),
     )
 
 
-def _extrapolate(rows: list[Timing]) -> None:
-    """Print what the devkit would need at the largest size, from the single thresholds."""
-    timed = [r for r in rows if r.devkit_threshold is not None]
-    last = rows[-1]
-    if len(timed) < 2 or last.devkit_threshold is not None:
-        return
-    n = np.array([r.samples for r in timed], float)
-    seconds = np.array([r.devkit_threshold for r in timed], float)
-    weight = 1 / seconds  # relative errors count
-    linear, square = np.linalg.lstsq(
-        np.c_[n, n * n] * weight[:, None], seconds * weight, rcond=None
-    )[0]
-    one = linear * last.samples + square * last.samples**2
-    total = one * (THRESHOLDS + 1)
-    print(
-        f"\nextrapolated, not measured: devkit at {last.samples} samples {one:.0f} s per threshold "
-        f"({linear:.2e} n + {square:.2e} n²), {total:.0f} s for {THRESHOLDS} thresholds and the "
-        f"pass that finds them: {total / last.fast:.0f} times the fast engine"
-    )
+def _peak_gb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2

@@ -1,6 +1,6 @@
 """Frames per second of ``Tracker.step`` by stage, and what each speed option changes.
 
-    python tools/bench.py track [--configs C ...] [--checkpoint CKPT] [--frames 5] [--options ...]
+    python tools/bench.py track [--configs C ...] [--checkpoint CKPT] [--frames 4] [--options ...]
 
 Six pictures of 1600x900 are decoded from JPEG files for every frame. Without a checkpoint the
 weights are those of the golden files' formula, and the birth threshold is chosen so that about
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "fp16": {"dtype": "fp16"},
     "compile": {"compile": True},
 }
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 STAGES = ("decode", "backbone", "head", "reasoning", "life cycle")
 
 
@@ -58,12 +60,16 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--tracks", type=int, default=100, help="live tracks aimed at")
     parser.add_argument("--options", nargs="+", choices=OPTIONS, default=["fp32", "fuse", "bf16"])
     parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="cpu: CPU seconds of all threads (wall)"
+    )
     args = parser.parse_args(argv)
 
     import torch
 
     print(f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads", end=", ")
-    print(torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")
+    print(torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU", end=", ")
+    print(f"{args.clock} time")
     with tempfile.TemporaryDirectory() as folder:
         frames = make_frames(Path(folder), args.frames + 1)
         for config in args.configs:
@@ -92,7 +98,7 @@ def _run_config(config: str, frames: list[Any], args: argparse.Namespace) -> Non
             print(f"{option:10}{error}")
             continue
         aim_at_tracks(tracker, frames[0], args.tracks)
-        measured = measure(tracker, frames)
+        measured = measure(tracker, frames, CLOCKS[args.clock])
         reference = reference or measured
         _print_row(option, measured, reference)
 
@@ -149,18 +155,18 @@ def aim_at_tracks(tracker: Any, frame: Any, tracks: int) -> None:
     tracker.reset()
 
 
-def measure(tracker: Any, frames: list[Any]) -> Measurement:
+def measure(tracker: Any, frames: list[Any], now: Callable[[], float]) -> Measurement:
     """Track the frames; the first one warms up and is not counted."""
     from projects.tracking_plugin.inference.acceleration import precision_context
     from projects.tracking_plugin.inference.stage_clock import StageClock
 
-    clock = StageClock(synchronize=tracker.device.type == "cuda")
+    clock = StageClock(tracker.device.type == "cuda", now)
     tracker.model.stage = clock
     total, live = 0.0, []
     for i, frame in enumerate(frames):
-        start = time.perf_counter()
+        start = clock.now()
         tracker.step(frame)
-        total += time.perf_counter() - start
+        total += clock.now() - start
         tracks = tracker.model.runtime_tracker.tracks
         live.append(0 if tracks is None else len(tracks.obj_idxes))
         if i == 0:
