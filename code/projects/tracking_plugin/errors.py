@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
+
+# The disk's state, not a bug: no room, quota, read-only, not ours to write.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 class UserError(Exception):
@@ -26,12 +31,18 @@ def fail(message: str) -> NoReturn:
 def run_cli(main: Callable[[], int | None]) -> NoReturn:
     """Run a command line: exit status 0 when done, 2 after a :class:`UserError`, 130 on Ctrl-C.
 
-    Any other exception is a bug and keeps its traceback (exit status 1).
+    A disk that is full or may not be written to is the user's to mend, wherever it was met. Any
+    other exception is a bug and keeps its traceback (exit status 1).
     """
     try:
         status = main()
     except UserError as error:
         fail(str(error))
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        fail(f"{os.strerror(error.errno)}{where}: make room or use another folder, then try again")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
