@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
 from projects.tracking_plugin.demo_data import generate_dataset
 from projects.tracking_plugin.demo_data.generate import MARKER, scene_names
 from projects.tracking_plugin.demo_data.renderer import render

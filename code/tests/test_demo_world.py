@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from projects.tracking_plugin.demo_data.lidar import _enter
 from projects.tracking_plugin.demo_data.mesh import MeshBuilder, merge
 from projects.tracking_plugin.demo_data.rasterizer import clip_polygon, rasterize

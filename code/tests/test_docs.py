@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -18,6 +19,39 @@ DOCUMENTS = sorted(
     + [*(ROOT / "checkpoints").glob("*.md")]
 )
 PLACEHOLDERS = ("TARGET", "VARIABLE")
+# Where the suite runs what the documents name: a test file, or the reason why none does.
+# make's targets are one command each (test_makefile.py checks it); listed is what they run.
+RUN_BY = {
+    "tools/bench.py": "test_tools.py",
+    "tools/check_parity.py": "test_tools.py",
+    "tools/create_data.py": "test_conversion.py",
+    "tools/demo.py": "half an hour of CI: its stages' commands are run one by one, the order of "
+    "stages and what an interruption leaves by test_demo_command.py",
+    "tools/detect.py": "test_tools.py",
+    "tools/dist_test.sh": "test_tools.py",
+    "tools/dist_train.sh": "test_training_cli.py",
+    "tools/download_checkpoints.py": "test_download.py",
+    "tools/eval.py": "test_inference_run.py",
+    "tools/evaluate.py": "test_evaluate_cli.py",
+    "tools/inspect_checkpoint.py": "test_inspect.py",
+    "tools/make_demo_data.py": "test_demo_data.py",
+    "tools/make_video.py": "test_video.py",
+    "tools/report.py": "test_tools.py",
+    "tools/reproduce.py": "test_inference_files.py",
+    "tools/run_notebooks.py": "test_notebooks.py",
+    "tools/slurm_train.sh": "test_training_scripts.py",
+    "tools/test_tracking.py": "test_inference_run.py",
+    "tools/train.py": "test_training_cli.py",
+    "projects.tracking_plugin.config": "test_config.py",
+    "projects.tracking_plugin.training.export": "test_training_resume.py",
+    "scripts/build.sh": "test_makefile.py",
+    "scripts/lock.sh": "asks the package index for versions",
+    "scripts/test_images.sh": "takes a container engine and an hour: make test-images",
+    "docker": "takes a container engine: containers/test_services.py where one answers",
+    "tensorboard": "a foreign program that serves until it is stopped",
+    "ssh": "takes a second machine",
+    "sbatch": "takes a Slurm cluster; tools/slurm_train.sh is run by test_training_scripts.py",
+}
 FENCE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 
 
@@ -125,3 +159,38 @@ def test_options_of_command_lines_exist() -> None:
             (tool, option, document) for option, document in options if option not in run.stdout
         ]
     assert not wrong
+
+
+def test_every_command_is_run_by_a_test_or_has_a_reason() -> None:
+    named = {f"tools/{path.name}" for path in (CODE / "tools").iterdir() if path.is_file()}
+    for start in ("python -m ", "docker ", "tensorboard ", "ssh ", "sbatch ", "scripts/"):
+        for _, command in commands(start):
+            words = command.split()
+            name = words[2] if words[:2] == ["python", "-m"] else words[0]
+            if start != "scripts/" or len(words) > 1 or name in ("scripts/lock.sh",):
+                named.add(name)
+    named -= {"scripts/run.sh"}  # what make calls for everything
+    assert not named - set(RUN_BY), "neither run by a test nor listed with the reason"
+    for name, by in RUN_BY.items():
+        if by.endswith(".py") and " " not in by:
+            word = name.rpartition("/")[2].rpartition(".")[0] if "/" in name else name
+            assert word in (CODE / "tests" / by).read_text(), f"{by} does not run {name}"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_commands_pass_a_dry_run() -> None:
+    """make -n: every variable's value is accepted, and a command comes out of it."""
+    seen = set()
+    for document, command in commands("make "):
+        words = [w for w in shlex.split(command)[1:] if w != "-n"]
+        if not words or set(PLACEHOLDERS) & {w.partition("=")[0] for w in words}:
+            continue
+        if tuple(words) in seen:
+            continue
+        seen.add(tuple(words))
+        run = subprocess.run(
+            ["make", "-n", *words], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        needs = "needs CKPT=" in run.stderr or "needs RESULT=" in run.stderr
+        assert run.returncode == 0 or (needs and len(words) == 1), (document, command, run.stderr)
+    assert len(seen) > 30

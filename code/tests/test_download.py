@@ -7,9 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from projects.tracking_plugin.checkpoints.lock import LOCK_NAME
-from projects.tracking_plugin.errors import UserError
-
 from download_server import (
     F3,
     MODELS,
@@ -21,6 +18,9 @@ from download_server import (
     misbehaving_server,
     weights,
 )
+
+from projects.tracking_plugin.checkpoints.lock import LOCK_NAME
+from projects.tracking_plugin.errors import UserError
 
 CODE = Path(__file__).resolve().parents[1]
 

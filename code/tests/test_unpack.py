@@ -6,15 +6,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from projects.tracking_plugin.checkpoints.download import DOWNLOADS
-from projects.tracking_plugin.checkpoints.lock import LOCK_NAME
-from projects.tracking_plugin.checkpoints.manifest import (
-    MANIFEST,
-    PublishedFile,
-    load_manifest,
-)
-from projects.tracking_plugin.errors import UserError
-
 from download_server import (
     F3,
     INFOS,
@@ -26,6 +17,15 @@ from download_server import (
     misbehaving_server,
     weights,
 )
+
+from projects.tracking_plugin.checkpoints.download import DOWNLOADS
+from projects.tracking_plugin.checkpoints.lock import LOCK_NAME
+from projects.tracking_plugin.checkpoints.manifest import (
+    MANIFEST,
+    PublishedFile,
+    load_manifest,
+)
+from projects.tracking_plugin.errors import UserError
 
 
 @pytest.fixture
