@@ -208,7 +208,8 @@ def test_a_mistake_of_any_worker_is_said_once_and_not_repeated(tmp_path):
     )
     status, output, errors = launch(script, "--nproc-per-node=2", "--max-restarts=3")
     assert (status, errors) == (2, "error: no such picture\n")
-    assert output.count("tried") == 2
+    # A worker that starts late finds the mistake made; none tries again after a restart.
+    assert 1 <= output.count("tried") <= 2
 
 
 def test_dist_train_without_arguments_explains_itself():

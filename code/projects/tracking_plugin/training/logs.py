@@ -38,15 +38,14 @@ class TrainLog:
         self._text: TextIO | None = None
         self._json: TextIO | None = None
         self._tensorboard: Any = None
+        self._tensorboard_folder: Path | None = None
         if not is_main or folder is None:
             return
         stamp = time.strftime("%Y%m%d_%H%M%S")
         self._text = (folder / f"{stamp}.log").open("a", encoding="utf-8", buffering=1)
         self._json = (folder / f"{stamp}.log.json").open("a", encoding="utf-8", buffering=1)
         if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._tensorboard = SummaryWriter(str(folder / "tf_logs"))
+            self._tensorboard_folder = folder / "tf_logs"
 
     def line(self, text: str) -> None:
         """A message for people, on the terminal and in the log file."""
@@ -127,9 +126,15 @@ class TrainLog:
         return dict(zip(names, distributed.reduce_mean(means).tolist(), strict=True))
 
     def _scalars(self, prefix: str, values: dict[str, float], iteration: int) -> None:
-        if self._tensorboard is not None:
-            for name, value in values.items():
-                self._tensorboard.add_scalar(f"{prefix}/{name}", value, iteration)
+        if self._tensorboard_folder is None:
+            return
+        if self._tensorboard is None:
+            # Not earlier: on a full disk its thread prints a traceback, the text log just raises.
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._tensorboard = SummaryWriter(str(self._tensorboard_folder))
+        for name, value in values.items():
+            self._tensorboard.add_scalar(f"{prefix}/{name}", value, iteration)
 
 
 def memory_mb() -> int:
