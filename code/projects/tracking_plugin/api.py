@@ -25,8 +25,8 @@ from projects.tracking_plugin.datasets.augmentation import (
 from projects.tracking_plugin.datasets.frames import FrameArrays, prepare_frame
 from projects.tracking_plugin.datasets.mm_pipeline import PIPELINE_KEYS, settings_from_pipelines
 from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.inference import acceleration
 from projects.tracking_plugin.inference.format_results import to_global
+from projects.tracking_plugin.models import acceleration
 from projects.tracking_plugin.models.checkpoint_io import load_into
 from projects.tracking_plugin.registry import build_model
 from projects.tracking_plugin.structures import (

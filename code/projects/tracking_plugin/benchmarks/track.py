@@ -157,8 +157,8 @@ def aim_at_tracks(tracker: Any, frame: Any, tracks: int) -> None:
 
 def measure(tracker: Any, frames: list[Any], now: Callable[[], float]) -> Measurement:
     """Track the frames; the first one warms up and is not counted."""
-    from projects.tracking_plugin.inference.acceleration import precision_context
     from projects.tracking_plugin.inference.stage_clock import StageClock
+    from projects.tracking_plugin.models.acceleration import precision_context
 
     clock = StageClock(tracker.device.type == "cuda", now)
     tracker.model.stage = clock

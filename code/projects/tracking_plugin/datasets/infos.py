@@ -62,7 +62,7 @@ _CAMERA_KEYS = (
 )
 ANNOTATION_KEYS = ("gt_boxes", "gt_names", "gt_velocity", "valid_flag", "instance_inds")
 FORECASTING_KEYS = ("forecasting_locs", "forecasting_masks")
-_HOW_TO_MAKE = "make one with tools/create_data.py (make data)"
+_HOW_TO_MAKE = "make one with tools/create_data.py (make data; for generated data make demo)"
 
 
 class RestrictedUnpickler(pickle.Unpickler):

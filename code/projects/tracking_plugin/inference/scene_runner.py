@@ -9,7 +9,6 @@ import numpy as np
 from projects.tracking_plugin.api import load_tracker
 from projects.tracking_plugin.config import load_config
 from projects.tracking_plugin.datasets.frames import FrameArrays, prepared_frames
-from projects.tracking_plugin.inference.acceleration import precision_context
 from projects.tracking_plugin.inference.detection import detect_frame
 from projects.tracking_plugin.inference.format_results import (
     GlobalBoxes,
@@ -20,6 +19,7 @@ from projects.tracking_plugin.inference.format_results import (
 from projects.tracking_plugin.inference.job import InferenceJob, Report
 from projects.tracking_plugin.inference.scene_results import Box, SceneResult
 from projects.tracking_plugin.inference.stage_clock import StageClock
+from projects.tracking_plugin.models.acceleration import precision_context
 from projects.tracking_plugin.structures import Frame, Track
 
 
