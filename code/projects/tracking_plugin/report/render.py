@@ -112,13 +112,13 @@ def _picture(content: dict[str, Any], path: Path) -> None:
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     names = list(content["classes"])
-    values = [content["classes"][n]["amota"] or 0.0 for n in names]
+    values = [content["classes"][n]["amota"] for n in names]  # None: no such object in the truth
     colors = [f"C{i}" for i in range(len(names))]
-    left.barh(names[::-1], values[::-1], color=colors[::-1])
+    left.barh(names[::-1], [value or 0.0 for value in values[::-1]], color=colors[::-1])
     left.set_xlim(0, 1)
     left.set_xlabel("AMOTA")
     for i, value in enumerate(values[::-1]):
-        left.text(value + 0.01, i, f"{value:.3f}", va="center", fontsize=9)
+        left.text((value or 0.0) + 0.01, i, _text("amota", value), va="center", fontsize=9)
     for i, (name, curve) in enumerate(content["curves"].items()):
         right.plot(
             _floats(curve["recall_hypo"]), _floats(curve["motar"]), label=name, color=f"C{i}"
