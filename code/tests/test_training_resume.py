@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -184,6 +185,16 @@ def test_a_training_goes_on_behind_a_torn_checkpoint(tmp_path):
     again.resume(older)
     again.run()
     assert logged(tmp_path / "torn")[6:] == logged(tmp_path / "whole")[4:]  # steps 5, 6 twice
+
+
+def test_a_restart_passes_over_what_was_there_before(tmp_path):
+    make_trainer(tmp_path, runner={"max_epochs": 2, "max_iters": 4}).run()
+    older, newer = tmp_path / "epoch_1.pth", tmp_path / "iter_2.pth"
+    os.utime(older, (1000, 1000))
+    shutil.copyfile(older, newer)
+    os.utime(newer, (2000, 2000))
+    assert ckpt.find_latest(tmp_path, since=1500) == newer
+    assert ckpt.find_latest(tmp_path, since=2500) is None
 
 
 def test_only_the_last_k_epochs_and_current_snapshots_stay(tmp_path):

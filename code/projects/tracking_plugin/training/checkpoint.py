@@ -121,13 +121,17 @@ def position_of(path: Path) -> int | None:
         return None
 
 
-def find_latest(folder: Path, warn: Callable[[str], None] | None = None) -> Path | None:
+def find_latest(
+    folder: Path, warn: Callable[[str], None] | None = None, since: float = 0.0
+) -> Path | None:
     """The newest whole checkpoint of a work dir, or None.
 
     Args:
         warn: called with one line for every damaged file that was passed over.
+        since: only files written after this time (s, Unix time).
     """
-    positions = {path: position_of(path) for path in _numbered(folder)}
+    candidates = [path for path in _numbered(folder) if path.stat().st_mtime >= since]
+    positions = {path: position_of(path) for path in candidates}
     readable = [path for path, position in positions.items() if position is not None]
     damaged = [path for path in positions if path not in readable]
     latest = None

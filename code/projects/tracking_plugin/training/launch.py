@@ -15,11 +15,13 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from projects.tracking_plugin.errors import fail
 
 _MISTAKE = "PFTRACK_MISTAKE_FILE"  # variable with the file that holds the first mistake
+_BEGUN = "PFTRACK_LAUNCHED"  # variable with the time the launcher began, s
 _PR_SET_PDEATHSIG = 1
 
 
@@ -36,6 +38,7 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="pftrack_launch_") as folder:
         mistake = Path(folder, "mistake")
         os.environ[_MISTAKE] = str(mistake)
+        os.environ[_BEGUN] = str(time.time())
         signals = "--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
         try:
             run(parse_args([signals, *arguments]))
@@ -53,6 +56,12 @@ def end_with_launcher() -> None:
     """In a worker: SIGTERM (save, end) when the launcher is killed; nobody else would send it."""
     if _MISTAKE in os.environ and sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def restarted_since() -> float | None:
+    """In a worker that was started again: when the launcher began (s, Unix time); else None."""
+    again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+    return float(os.environ.get(_BEGUN, 0)) if again else None
 
 
 def hand_over(message: str) -> bool:

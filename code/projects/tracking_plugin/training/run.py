@@ -26,6 +26,8 @@ class Request:
         work_dir: where results go; None: ``work_dirs/<name of the configuration>``.
         device: auto, cpu or cuda.
         resume_from: continue this checkpoint.  auto_resume: continue the newest of the work dir.
+        restarted_since: in a restart by the launcher, when that began (s, Unix time): what was
+            saved since then is continued, whatever the command says.
         load_from: weights to start from (LOAD_FROM); 'none': random ones.
         seed, deterministic: replace the configuration's when given.
         validate: evaluate as the configuration says.
@@ -38,6 +40,7 @@ class Request:
     device: str = "auto"
     resume_from: Path | None = None
     auto_resume: bool = False
+    restarted_since: float | None = None
     load_from: str | None = None
     seed: int | None = None
     deterministic: bool = False
@@ -82,9 +85,7 @@ def _train(
 
     if settings.unread:
         log.line(f"names in the config that training does not read: {', '.join(settings.unread)}")
-    resume_from = request.resume_from or (settings.resume_from and Path(settings.resume_from))
-    if resume_from is None and request.auto_resume:
-        resume_from = distributed.broadcast_object(find_latest(work_dir, log.line))
+    resume_from = _resume_point(request, settings, work_dir, log)
     start_from = None
     if resume_from is None:
         explicit = request.load_from or _override(request.overrides, "load_from")
@@ -95,7 +96,7 @@ def _train(
         )
     trainer = Trainer(_build_job(request, cfg, settings, world, work_dir), world, log)
     if resume_from is not None:
-        trainer.resume(Path(resume_from))
+        trainer.resume(resume_from)
     elif start_from is not None:
         trainer.load(start_from)
     log.line(
@@ -113,6 +114,24 @@ def _train(
         else f"stopped by a signal, state saved: --auto-resume continues at {trainer.iteration}"
     )
     return 0
+
+
+def _resume_point(
+    request: Request, settings: TrainSettings, work_dir: Path, log: TrainLog
+) -> Path | None:
+    """The checkpoint to continue, the same on every process."""
+    # Nodes count their restarts apart: what one of them knows counts for all.
+    launches = [t for t in distributed.gather_objects(request.restarted_since) if t is not None]
+    if launches:
+        own = distributed.broadcast_object(find_latest(work_dir, log.line, min(launches)))
+        if own is not None:
+            return own
+    explicit = request.resume_from or settings.resume_from
+    if explicit:
+        return Path(explicit)
+    if request.auto_resume:
+        return distributed.broadcast_object(find_latest(work_dir, log.line))
+    return None
 
 
 def _build_job(
