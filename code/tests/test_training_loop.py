@@ -82,9 +82,11 @@ def test_compile_names_parts_of_the_model(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
     monkeypatch.setenv("CXX", sys.executable)
     model = ToyModel()
-    model.parts = torch.nn.ModuleList([torch.nn.Linear(2, 2)])  # not called itself
-    compile_modules(model, ["img_backbone", "parts"])
-    assert compiled == [model.img_backbone, model.parts[0]]
+    model.parts = torch.nn.ModuleList([ToyModel()])  # not called itself
+    compile_modules(model, ["parts"])
+    assert compiled == [model.parts[0]]
+    with pytest.raises(UserError, match=r"compile=img_backbone: .*torch's own layers"):
+        compile_modules(model, ["img_backbone"])
     with pytest.raises(UserError, match=r"compile=neck: .*it has img_backbone, head, parts"):
         make_trainer(tmp_path, model=model, compile=["neck"]).run()
     monkeypatch.setenv("CXX", "no-such-compiler")

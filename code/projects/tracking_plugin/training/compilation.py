@@ -19,7 +19,8 @@ def compile_modules(model: nn.Module, names: Sequence[str]) -> None:
             (``STReasoner``) the parts are compiled.
 
     Raises:
-        UserError: no such submodule, or no C++ compiler (TorchInductor needs one on every device).
+        UserError: no such submodule, one of torch's own layers (compiling them has no effect), or
+            no C++ compiler (TorchInductor needs one on every device).
     """
     if not names:
         return
@@ -38,14 +39,21 @@ def compile_modules(model: nn.Module, names: Sequence[str]) -> None:
             "one, set CXX, or leave 'compile' out"
         )
     for name in names:
-        for module in _called(model.get_submodule(name)):
+        modules = list(_compilable(model.get_submodule(name)))
+        if not modules:
+            raise UserError(
+                f"compile={name}: torch.compile leaves torch's own layers as they are; name a part "
+                "with a forward of its own"
+            )
+        for module in modules:
             module.compile()
 
 
-def _called(module: nn.Module) -> Iterator[nn.Module]:
-    """The module, or where it has no ``forward`` those of its children that have one."""
-    if type(module).forward is not nn.Module.forward:
+def _compilable(module: nn.Module) -> Iterator[nn.Module]:
+    """The module, or those of its parts that have a ``forward`` which is not torch's own."""
+    torchs_own = type(module).__module__.startswith("torch.")
+    if type(module).forward is not nn.Module.forward and not torchs_own:
         yield module
         return
     for child in module.children():
-        yield from _called(child)
+        yield from _compilable(child)
