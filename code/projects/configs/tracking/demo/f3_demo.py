@@ -29,5 +29,5 @@ model = dict(
 )
 data = dict(samples_per_gpu=1, train=dict(num_frames_per_sample=3))
 optimizer = dict(lr=3e-4)
-runner = dict(max_epochs=6)
+runner = dict(max_epochs=2)
 load_from = "ckpts/demo/f1_demo.pth"
