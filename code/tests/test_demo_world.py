@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from projects.tracking_plugin.demo_data.lidar import _enter
+from projects.tracking_plugin.demo_data.lidar import _enter, scan
 from projects.tracking_plugin.demo_data.mesh import MeshBuilder, merge
 from projects.tracking_plugin.demo_data.rasterizer import clip_polygon, rasterize
-from projects.tracking_plugin.demo_data.renderer import camera_pose
+from projects.tracking_plugin.demo_data.renderer import Light, camera_pose
 from projects.tracking_plugin.demo_data.rig import CAMERA_NAMES, build_cameras, yaw_matrix
 from projects.tracking_plugin.demo_data.scene import ScenePlan, SceneRecorder, plan_scene
 from projects.tracking_plugin.demo_data.shapes import MARGIN, SIZES, build_body
@@ -85,6 +85,27 @@ def test_rays_enter_a_box_where_they_should() -> None:
     rays = np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [1, 0.3, 0] / np.hypot(1, 0.3)])
     distance, _ = _enter(rays, box.normals, offsets)
     assert distance[0] == pytest.approx(4) and np.isinf(distance[1:]).all()
+
+
+def test_fog_leaves_a_tenth_of_the_contrast_and_moves_nothing() -> None:
+    clear, foggy = (plan_scene(0, "scene-0061", 4, SIZE, SEED, v) for v in (None, 30.0))
+    light = foggy.light
+    distances = np.array([0.0, 10.0, 30.0], np.float32)
+    assert light.haze_share(distances)[[0, 2]] == pytest.approx([0, 0.9], abs=1e-6)
+    assert (light.haze_share(distances[1:]) > 5 * clear.light.haze_share(distances[1:])).all()
+    assert (light.zenith == light.horizon).all(), "fog hides the sky"
+    assert isinstance(clear.light, Light) and (clear.light.sun == light.sun).all()
+    for one, other in zip(clear.agents, foggy.agents, strict=True):
+        assert one.name == other.name and (one.positions == other.positions).all()
+
+
+def test_lidar_sees_no_further_than_its_range() -> None:
+    wall = MeshBuilder().hexahedron((20, 21), (-9, 9), (0, 4), (200, 200, 200)).build()
+    sensor = np.eye(3), np.array([0.0, 0.0, 1.8])
+    near, far = (scan(wall, *sensor, np.random.default_rng(0), reach) for reach in (19.0, 40.0))
+    on_wall = far[:, 2] > -1.5
+    assert on_wall.sum() > 100 and np.linalg.norm(far[on_wall, :3], axis=1).min() >= 20
+    assert np.linalg.norm(near[:, :3], axis=1).max() < 19 and (near[:, 2] < -1.5).all()
 
 
 def test_traffic_shows_the_behaviours_that_trackers_meet(long_plans: list[ScenePlan]) -> None:

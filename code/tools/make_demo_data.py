@@ -37,6 +37,9 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--version", help="v1.0-mini (default up to 10 scenes) or v1.0-trainval")
     parser.add_argument(
+        "--visibility", type=float, metavar="METRES", help="fog (default: a clear day)"
+    )
+    parser.add_argument(
         "--contact-sheet", type=Path, metavar="FILE", help="also write a picture of a few frames"
     )
     return parser.parse_args()
@@ -61,6 +64,7 @@ def main() -> None:
         arguments.workers,
         arguments.version,
         progress=True,
+        visibility=arguments.visibility,
     )
     done = "written" if written else "already complete, nothing to do"
     print(f"{arguments.out}: {done}")

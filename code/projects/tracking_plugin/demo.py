@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from projects.tracking_plugin.demo_data import DEMO_VISIBILITY
 from projects.tracking_plugin.errors import UserError
 from projects.tracking_plugin.evaluation.text import format_metric
 
@@ -61,7 +62,8 @@ def stages(out: Path, scenes: int, image_size: str, iterations: int) -> list[Sta
             "data",
             "generate a dataset in nuScenes format",
             ["tools/make_demo_data.py", str(data)]
-            + ["--scenes", str(scenes), "--image-size", image_size],
+            + ["--scenes", str(scenes), "--image-size", image_size]
+            + ["--visibility", str(DEMO_VISIBILITY)],
         ),
         Stage(
             "infos",

@@ -48,6 +48,7 @@ class Request:
     frames: int
     image_size: tuple[int, int]
     seed: int
+    visibility: float | None = None
 
     def check(self) -> None:
         """Raises:
@@ -62,6 +63,8 @@ class Request:
             raise UserError(f"image size is {width}x{height}: use 32 to 4096 pixels a side")
         if self.seed < 0:
             raise UserError(f"seed is {self.seed}: use 0 or more")
+        if self.visibility is not None and not 5 <= self.visibility <= 500:
+            raise UserError(f"visibility is {self.visibility:g} m: use 5 to 500")
 
     def as_json(self) -> dict[str, Any]:
         return {"generator_version": GENERATOR_VERSION, **asdict(self)}
@@ -96,6 +99,7 @@ def generate_dataset(
     workers: int = 1,
     version: str | None = None,
     progress: bool = False,
+    visibility: float | None = None,
 ) -> bool:
     """Write a nuScenes dataset that the devkit loads and evaluates.
 
@@ -110,6 +114,7 @@ def generate_dataset(
         workers: processes; above 1 the calling script needs an ``if __name__ == "__main__"``.
         version: v1.0-mini or v1.0-trainval; None: mini up to its 10 scenes, else trainval.
         progress: show a progress bar.
+        visibility: metres one can see, and the lidar reaches, in fog; None: a clear day.
 
     Returns:
         True when written, False when it was complete already.
@@ -120,14 +125,17 @@ def generate_dataset(
     out = Path(out)
     if version is None:
         version = VERSIONS[scenes > len(MINI_TRAIN) + len(MINI_VAL)]
-    request = Request(version, scenes, frames, (image_size[0], image_size[1]), seed)
+    request = Request(version, scenes, frames, (image_size[0], image_size[1]), seed, visibility)
     request.check()
     names = scene_names(version, scenes)
     if _is_complete(out, request):
         return False
     partial = _prepare(out, request)
     planning = tqdm(names, "planning", unit="scene", leave=False, disable=not progress)
-    plans = [plan_scene(i, n, frames, request.image_size, seed) for i, n in enumerate(planning)]
+    plans = [
+        plan_scene(i, n, frames, request.image_size, seed, visibility)
+        for i, n in enumerate(planning)
+    ]
     tasks = [(i, frame) for i in range(len(plans)) for frame in range(frames)]
     records: list[list[FrameRecord]] = [[] for _ in plans]
     try:

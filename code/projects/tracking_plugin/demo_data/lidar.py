@@ -9,7 +9,7 @@ from projects.tracking_plugin.demo_data.mesh import Mesh
 BEAMS = 32
 COLUMNS = 720
 ELEVATION = (-30.67, 10.67)  # deg, lowest and highest beam
-MIN_RANGE, MAX_RANGE = 2.0, 75.0  # m
+MIN_RANGE, MAX_RANGE = 2.0, 75.0  # m, on a clear day
 
 
 def ray_grid() -> tuple[np.ndarray, np.ndarray]:
@@ -19,7 +19,11 @@ def ray_grid() -> tuple[np.ndarray, np.ndarray]:
 
 
 def scan(
-    mesh: Mesh, rotation: np.ndarray, centre: np.ndarray, rng: np.random.Generator
+    mesh: Mesh,
+    rotation: np.ndarray,
+    centre: np.ndarray,
+    rng: np.random.Generator,
+    max_range: float = MAX_RANGE,
 ) -> np.ndarray:
     """One sweep.
 
@@ -27,6 +31,7 @@ def scan(
         mesh: solids in the global frame.
         rotation, centre: lidar pose in the global frame, [3, 3] and [3].
         rng: roughness of the ground (points lie up to 2 cm below z = 0) and reflectance.
+        max_range: metres; no return from further away.
 
     Returns:
         [n, 5] float32: x, y, z in the lidar frame, intensity 0..255, beam index.
@@ -52,7 +57,7 @@ def scan(
     solid = mesh.solid[keep]
     starts = np.flatnonzero(np.r_[True, np.diff(solid) != 0])
     for begin, end in zip(starts, np.r_[starts[1:], len(solid)], strict=True):
-        window = _window(corners[begin:end].reshape(-1, 3), elevation)
+        window = _window(corners[begin:end].reshape(-1, 3), elevation, max_range)
         if window is None:
             continue
         offsets = np.einsum("fi,fi->f", normals[begin:end], corners[begin:end, 0])
@@ -61,13 +66,13 @@ def scan(
         distance[window] = np.where(nearer, entry, distance[window])
         bright = 0.4 * colours[begin:end]
         intensity[window] = np.where(nearer, bright[face], intensity[window])
-    hit = (distance > MIN_RANGE) & (distance < MAX_RANGE)
+    hit = (distance > MIN_RANGE) & (distance < max_range)
     beam = np.broadcast_to(np.arange(BEAMS)[:, None], hit.shape)
     points = direction[hit] * distance[hit][:, None]
     return np.c_[points, intensity[hit], beam[hit]].astype(np.float32)
 
 
-def _window(points: np.ndarray, elevation: np.ndarray) -> tuple | None:
+def _window(points: np.ndarray, elevation: np.ndarray, max_range: float) -> tuple | None:
     """Index of the rays [BEAMS, COLUMNS] that can hit the hull of points [n, 3]; None: no ray."""
     planar = np.hypot(points[:, 0], points[:, 1])
     middle = points[:, :2].mean(0)
@@ -78,7 +83,7 @@ def _window(points: np.ndarray, elevation: np.ndarray) -> tuple | None:
     if span > 0.9 * np.pi:  # around the sensor, or nearly
         return slice(None), slice(None)
     nearest = planar.min() * np.cos(span / 2)  # of the hull, at least
-    if nearest > MAX_RANGE:
+    if nearest > max_range:
         return None
     steepest = np.arctan2([points[:, 2].min(), points[:, 2].max()], nearest)
     flattest = np.arctan2([points[:, 2].min(), points[:, 2].max()], planar.max())

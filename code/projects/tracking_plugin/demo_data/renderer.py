@@ -24,7 +24,8 @@ from projects.tracking_plugin.demo_data.rasterizer import (
 from projects.tracking_plugin.demo_data.rig import Camera, yaw_matrix
 from projects.tracking_plugin.demo_data.town import RESOLUTION
 
-HAZE_DISTANCE = 160.0  # m over which contrast falls to 1/e
+HAZE_DISTANCE = 160.0  # m over which contrast falls to 1/e on a clear day
+FOG_CONTRAST = 0.1  # what is left of it at the visibility
 SHADOW = 0.5  # brightness of the ground in the shade
 FLOOR, WINDOW = 3.2, 2.6  # m between the storeys, and between the windows, of a house
 
@@ -37,6 +38,7 @@ class Light:
         sun: [3] unit vector to the sun.
         ambient, direct: brightness of a face turned away from / towards the sun.
         zenith, horizon: BGR colours of the sky.
+        visibility: m at which fog leaves a tenth of the contrast; None: a clear day.
     """
 
     sun: np.ndarray
@@ -44,9 +46,10 @@ class Light:
     direct: float
     zenith: np.ndarray
     horizon: np.ndarray
+    visibility: float | None = None
 
     @classmethod
-    def random(cls, rng: np.random.Generator) -> Light:
+    def random(cls, rng: np.random.Generator, visibility: float | None = None) -> Light:
         azimuth, elevation = rng.uniform(0, 2 * np.pi), np.deg2rad(rng.uniform(35, 60))
         sun = np.array(
             [
@@ -58,7 +61,9 @@ class Light:
         cloudy = rng.uniform(0, 1)
         zenith = (1 - cloudy) * np.array([205.0, 140, 80]) + cloudy * np.array([190.0, 175, 165])
         horizon = (1 - cloudy) * np.array([235.0, 220, 200]) + cloudy * np.array([222.0, 216, 210])
-        return cls(sun, 0.55 + 0.1 * cloudy, 0.5 - 0.1 * cloudy, zenith, horizon)
+        if visibility is not None:
+            zenith = horizon  # fog hides the sky
+        return cls(sun, 0.55 + 0.1 * cloudy, 0.5 - 0.1 * cloudy, zenith, horizon, visibility)
 
     def shade(self, mesh: Mesh) -> np.ndarray:
         """[F, 3] face colours under this light, faces in the global frame."""
@@ -66,11 +71,17 @@ class Light:
         bright += 0.06 * mesh.normals[:, 2]  # the sky lights what faces upwards
         return np.clip(mesh.colours * bright[:, None], 0, 255).astype(np.float32)
 
+    @cached_property
+    def haze_distance(self) -> float:
+        """Metres over which contrast falls to 1/e."""
+        if self.visibility is None:
+            return HAZE_DISTANCE
+        return self.visibility / float(-np.log(FOG_CONTRAST)) ** (2 / 3)
 
-def haze_share(distance: np.ndarray) -> np.ndarray:
-    """How much of the horizon's colour covers something at a distance in metres."""
-    relative = distance / np.float32(HAZE_DISTANCE)
-    return 1 - np.exp(-relative * np.sqrt(relative))
+    def haze_share(self, distance: np.ndarray) -> np.ndarray:
+        """How much of the horizon's colour covers something at a distance in metres."""
+        relative = distance / np.float32(self.haze_distance)
+        return 1 - np.exp(-relative * np.sqrt(relative))
 
 
 class CameraView:
@@ -111,7 +122,7 @@ class CameraView:
         """[rows, w] float32 share of sky mixed into the ground; 1 above the horizon."""
         down = self._down[self.ground_rows :]
         distance = self.camera.translation[2] / np.maximum(down, 1e-4)
-        return np.where(down > 0.004, haze_share(distance), 1.0).astype(np.float32)
+        return np.where(down > 0.004, self.light.haze_share(distance), 1.0).astype(np.float32)
 
     @cached_property
     def bands(self) -> list[tuple[int, int, int]]:
@@ -248,7 +259,7 @@ def _draw_faces(
     hit = (buffers.face >= 0).view(np.uint8)
     distance = 1 / np.maximum(buffers.inverse_depth, np.float32(1e-3))
     _paint_windows(surface, mesh, buffers.face, view.rays, distance, rotation, centre)
-    haze = haze_share(distance)
+    haze = view.light.haze_share(distance)
     horizon = np.empty_like(surface)
     horizon[:] = view.light.horizon.astype(np.uint8)
     cv2.copyTo(cv2.blendLinear(surface, horizon, 1 - haze, haze), hit, image)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from projects.tracking_plugin.demo_data.driving import KEYFRAME_PERIOD, EgoDrive, plan_ego
-from projects.tracking_plugin.demo_data.lidar import count_points, scan
+from projects.tracking_plugin.demo_data.lidar import MAX_RANGE, count_points, scan
 from projects.tracking_plugin.demo_data.mesh import Mesh, merge
 from projects.tracking_plugin.demo_data.renderer import CameraView, Light, render
 from projects.tracking_plugin.demo_data.rig import (
@@ -100,11 +100,16 @@ class FrameRecord:
 
 
 def plan_scene(
-    index: int, name: str, num_frames: int, image_size: tuple[int, int], seed: int
+    index: int,
+    name: str,
+    num_frames: int,
+    image_size: tuple[int, int],
+    seed: int,
+    visibility: float | None = None,
 ) -> ScenePlan:
-    """Draw a scene; depends on nothing but the arguments."""
+    """Draw a scene; depends on nothing but the arguments. Fog hides, but moves nothing."""
     rng = np.random.default_rng([seed, 10, index])
-    light = Light.random(rng)
+    light = Light.random(rng, visibility)
     cameras, lidar = build_cameras(rng, image_size), build_lidar(rng)
     ego = plan_ego(rng, num_frames)
     agents = plan_traffic(rng, ego, num_frames)
@@ -166,7 +171,8 @@ class SceneRecorder:
         rotation = yaw_matrix(ego[2]) @ plan.lidar.rotation
         origin = yaw_matrix(ego[2]) @ plan.lidar.translation + (ego[0], ego[1], 0.0)
         rng = np.random.default_rng([plan.seed, 20, plan.index, frame])
-        sweep = scan(mesh, rotation, origin, rng)
+        reach = min(MAX_RANGE, plan.light.visibility or MAX_RANGE)
+        sweep = scan(mesh, rotation, origin, rng, reach)
         (folder / plan.filename("LIDAR_TOP", frame)).write_bytes(sweep.tobytes())
         points = sweep[:, :3].astype(np.float64) @ rotation.T + origin
         counts = count_points(points, centres, sizes, np.array([yaw_matrix(yaw) for yaw in yaws]))

@@ -203,10 +203,18 @@ def _has_infos(data: Path) -> bool:
 
 def _generate(data: Path) -> None:
     from projects.tracking_plugin.conversion.run import convert_folder
-    from projects.tracking_plugin.demo_data import generate_dataset
+    from projects.tracking_plugin.demo_data import DEMO_VISIBILITY, generate_dataset
 
     frames, size = (6, (400, 225)) if FAST else (40, (800, 450))
-    generate_dataset(data, scenes=2, frames=frames, image_size=size, workers=2, progress=True)
+    generate_dataset(
+        data,
+        scenes=2,
+        frames=frames,
+        image_size=size,
+        workers=2,
+        progress=True,
+        visibility=DEMO_VISIBILITY,
+    )
     if not _has_infos(data):
         convert_folder(
             str(data), "v1.0-mini", str(data.parent), "tracking_forecasting", forecasting=True

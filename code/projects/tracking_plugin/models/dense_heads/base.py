@@ -33,6 +33,17 @@ class HeadOutput:
     query_feats: Tensor
     reference_points: Tensor
 
+    def split(self) -> list[HeadOutput]:
+        """The outputs of every sample on its own, B = 1."""
+        parts = zip(
+            self.all_cls_scores.split(1, dim=1),
+            self.all_bbox_preds.split(1, dim=1),
+            self.query_feats.split(1),
+            self.reference_points.split(1),
+            strict=True,
+        )
+        return [HeadOutput(*part) for part in parts]
+
 
 def cls_branch(embed_dims: int, num_classes: int, num_fcs: int = 2) -> nn.Sequential:
     """(Linear, LN, ReLU) x num_fcs, Linear; the bias starts at a prior of :data:`CLS_PRIOR`."""

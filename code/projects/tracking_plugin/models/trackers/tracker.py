@@ -134,20 +134,28 @@ class Cam3DTracker(nn.Module):
         tracks: list[TrackInstances] = []
         losses: dict[str, Tensor] = {}
         for t in range(batch.num_frames):
-            frames = [_sample_frame(batch, b, t) for b in samples]
             targets = [batch.targets[b][t] for b in samples]
             if t > 0:
-                before = [_sample_frame(batch, b, t - 1) for b in samples]
-                tracks = [self.move(tracks[b], before[b], frames[b]) for b in samples]
+                before, now = ([_sample_frame(batch, b, i) for b in samples] for i in (t - 1, t))
+                tracks = [self.move(tracks[b], before[b], now[b]) for b in samples]
             instances = [self.with_detection_queries(tracks[b] if t > 0 else None) for b in samples]
-            outputs = [
-                self.detect([level[b : b + 1, t] for level in feats], frames[b], instances[b])
-                for b in samples
-            ]
+            outputs = self._detect_samples([level[:, t] for level in feats], batch, t, instances)
             tracks, frame_losses = self._learn_frame(instances, outputs, targets)
             prefix = "" if t == batch.num_frames - 1 else f"f{t}."
             losses |= {prefix + name: value for name, value in frame_losses.items()}
         return losses
+
+    def _detect_samples(
+        self, feats: list[Tensor], batch: ClipBatch, t: int, instances: list[TrackInstances]
+    ) -> list[HeadOutput]:
+        """:meth:`detect` for every sample; in one call where all have as many instances, as in a
+        clip's first frame and so in all of step one."""
+        if len({len(i) for i in instances}) > 1:
+            return [
+                self.detect([level[b : b + 1] for level in feats], _sample_frame(batch, b, t), i)
+                for b, i in enumerate(instances)
+            ]
+        return self.detect(feats, batch.frame(t), *instances).split()
 
     def _learn_frame(
         self, instances: list[TrackInstances], outputs: list[HeadOutput], targets: list[Any]
@@ -254,16 +262,16 @@ class Cam3DTracker(nn.Module):
         return self.query_embedding(features).float()
 
     def detect(
-        self, feats: list[Tensor], frame: FrameBatch, instances: TrackInstances
+        self, feats: list[Tensor], frame: FrameBatch, *instances: TrackInstances
     ) -> HeadOutput:
-        """The head on all instances; feats: [1, V, D, h, w] for each level."""
-        state = instances.state
+        """The head on B samples of N instances each; feats: [B, V, D, h, w] for each level."""
+        states = [i.state for i in instances]
         return self.pts_bbox_head(
             feats,
             frame,
-            state.query_feats[None],
-            state.query_embeds[None],
-            state.reference_points[None],
+            torch.stack([s.query_feats for s in states]),
+            torch.stack([s.query_embeds for s in states]),
+            torch.stack([s.reference_points for s in states]),
         )
 
     def remember(self, instances: TrackInstances, output: HeadOutput) -> TrackInstances:
