@@ -19,16 +19,18 @@ def stand_in(folder: Path, name: str, body: str) -> None:
 
 @pytest.fixture
 def run(tmp_path):
-    """Run a script with a 'python' that prints its arguments; returns (status, its lines)."""
-    stand_in(tmp_path, "python", f'echo "python $*" | sed "s|{CODE}/||g"')
+    """Run a script with a 'python' that notes its arguments; returns (status, notes, errors)."""
+    log = tmp_path / "log"
+    stand_in(tmp_path, "python", f'echo "python $*" | sed "s|{CODE}/||g" >> {log}')
     stand_in(tmp_path, "scontrol", "echo node7; echo node8")
     stand_in(tmp_path, "srun", 'for SLURM_NODEID in 0 1; do export SLURM_NODEID; "$@"; done')
 
     def call(script: str, *arguments: str, **variables: str) -> tuple[int, list[str], str]:
+        log.write_text("")
         env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", **variables}
         command = ["bash", f"tools/{script}", *arguments]
         done = subprocess.run(command, cwd=CODE, env=env, capture_output=True, text=True)
-        return done.returncode, done.stdout.splitlines(), done.stderr
+        return done.returncode, log.read_text().splitlines(), done.stderr
 
     return call
 
@@ -61,7 +63,7 @@ def test_several_nodes_meet_at_the_first(run):
 
 
 def test_a_failed_check_starts_nothing(run, tmp_path):
-    stand_in(tmp_path, "python", "echo once; exit 2")
+    stand_in(tmp_path, "python", f"echo once >> {tmp_path}/log; exit 2")
     assert run("dist_train.sh", "c.py", "8")[:2] == (2, ["once"])
 
 

@@ -23,8 +23,9 @@ if [ "$processes" -le 1 ] && [ "$nodes" -eq 1 ]; then # plain process: pdb works
     exec "$python" "$here/train.py" "$config" --device "$device" "$@"
 fi
 
-# One process checks everything first, so that a mistake is one line, not one per worker.
-LOCAL_WORLD_SIZE=$processes "$python" "$here/train.py" "$config" --device "$device" "$@" --dry-run
+# One process checks everything first, so that a mistake is one line, not one per worker; the workers
+# print the plan.
+LOCAL_WORLD_SIZE=$processes "$python" "$here/train.py" "$config" --device "$device" "$@" --dry-run >/dev/null
 
 if [ "$nodes" -eq 1 ] && [ -z "${PORT:-}" ]; then
     rendezvous=(--standalone)
