@@ -67,7 +67,8 @@ class Request:
             raise UserError(f"visibility is {self.visibility:g} m: use 5 to 500")
 
     def as_json(self) -> dict[str, Any]:
-        return {"generator_version": GENERATOR_VERSION, **asdict(self)}
+        stated = {name: value for name, value in asdict(self).items() if value is not None}
+        return {"generator_version": GENERATOR_VERSION, **stated}
 
 
 def scene_names(version: str, count: int) -> list[str]:
