@@ -68,12 +68,15 @@ def test_both_steps_train_resume_and_evaluate(tmp_path, data_options, capfd):
     assert "amota" in (tmp_path / "f1" / "evaluations.json").read_text()
 
     f3 = [DEMO / "f3_demo.py", "--work-dir", tmp_path / "f3", "--device", "cpu"]
-    assert run(*f3, *data_options, "runner.max_iters=1") == 0
+    factors = [1.0] * 10
+    options = ["runner.max_iters=1", f"model.loss.code_weights={factors}"]
+    assert run(*f3, *data_options, *options) == 0
     output = capfd.readouterr().out
     assert f"step one found in the work dir: {tmp_path}/f1/epoch_1.pth" in output
     summary = [line for line in output.splitlines() if " loaded " in line or " newly " in line]
     assert "img_backbone" in summary[0] and "STReasoner" in summary[1]
     content = torch.load(tmp_path / "f3" / "iter_1.pth", weights_only=True)
+    assert content["state_dict"]["criterion.code_weights"].tolist() == factors  # not step one's
     record = content["meta"]["record"]
     assert record["config_file"].endswith("f3_demo.py") and len(record["lock_sha256"]) == 64
     assert {"git_commit", "seed", "device", "command", "started"} <= record.keys()

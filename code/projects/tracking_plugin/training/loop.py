@@ -270,9 +270,16 @@ class Trainer:
         self.log.line(f"saved {path}")
 
     def load(self, path: Path) -> None:
-        """Start from another training's weights (``load_from``)."""
+        """Start from another training's weights (``load_from``).
+
+        The loss's factors are settings that happen to be stored with the weights: this
+        configuration's are kept.
+        """
+        entries = self.model.state_dict().items()
+        settings = {k: v.clone() for k, v in entries if k.endswith("criterion.code_weights")}
         for line in load_into(self.model, str(path)).summary().splitlines():
             self.log.line(line)
+        self.model.load_state_dict(settings, strict=False)
 
     def resume(self, path: Path) -> None:
         """Continue the training that wrote ``path``.
