@@ -16,6 +16,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from projects.tracking_plugin.memory import peak_memory
+
 ORIGINAL_MS_PER_ANNOTATION = 3.8
 TRAINVAL_SAMPLES = 34_149
 SIZES = tuple(TRAINVAL_SAMPLES // part for part in (16, 4, 2, 1))
@@ -48,7 +50,6 @@ def measure(root: Path, out: Path, workers: int) -> Measurement:
     loaded = _clock()
     written = convert_tables(tables, root, out)
     done = _clock()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return Measurement(
         samples=sum(count for _, count in written),
         annotations=len(tables.sample_annotation["token"]),
@@ -56,7 +57,7 @@ def measure(root: Path, out: Path, workers: int) -> Measurement:
         load_cpu=loaded[1] - before[1],
         convert_wall=done[0] - loaded[0],
         convert_cpu=done[1] - loaded[1],
-        peak_gb=peak / 1e6,
+        peak_gb=peak_memory() / 1e9,
         files_gb=sum(path.stat().st_size for path, _ in written) / 1e9,
     )
 

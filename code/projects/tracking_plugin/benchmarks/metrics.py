@@ -16,7 +16,6 @@ import contextlib
 import dataclasses
 import io
 import multiprocessing
-import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from projects.tracking_plugin.evaluation.config import TrackingConfig, load_tracking_config
+from projects.tracking_plugin.memory import peak_memory
 
 FRAMES_PER_SCENE = 40
 VERSION = "v1.0-trainval"
@@ -136,7 +136,7 @@ def fast(root: Path, result: Path, config: TrackingConfig) -> Outcome:
     return Outcome(
         load=loaded - start,
         metrics=time.process_time() - loaded,
-        peak_gb=_peak_gb(),
+        peak_gb=peak_memory() / 1e9,
         gt_boxes=len(evaluation.gt),
         predictions=len(evaluation.pred),
         summary=evaluation.tracking.summary(),
@@ -169,13 +169,9 @@ def devkit(root: Path, result: Path, config: TrackingConfig) -> Outcome:
     return Outcome(
         load=loaded - start,
         metrics=time.process_time() - loaded,
-        peak_gb=_peak_gb(),
+        peak_gb=peak_memory() / 1e9,
         gt_boxes=boxes(evaluation.tracks_gt),
         predictions=boxes(evaluation.tracks_pred),
         summary=metrics.serialize(),
         details=details.serialize(),
     )
-
-
-def _peak_gb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2

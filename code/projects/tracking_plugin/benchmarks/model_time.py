@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
 import time
 from dataclasses import dataclass
 from typing import Any
+
+from projects.tracking_plugin.memory import peak_memory
 
 CONFIGS = {
     "track": "projects/configs/tracking/petr/f3_q500_800x320.py",
@@ -82,7 +83,7 @@ def measure(task: str, size: tuple[int, int], tracks: int, threads: int) -> Cost
     return Cost(
         time.perf_counter() - wall,
         time.process_time() - cpu,
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        peak_memory() / 2**30,
     )
 
 

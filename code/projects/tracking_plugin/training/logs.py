@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import torch
 
+from projects.tracking_plugin.memory import peak_memory
 from projects.tracking_plugin.training import distributed
 
 
@@ -141,6 +142,4 @@ def memory_mb() -> int:
     """Peak memory of this process in MiB: of the GPU when one is used, else resident memory."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return int(torch.cuda.max_memory_allocated() >> 20)
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    return peak_memory() >> 20
