@@ -9,7 +9,7 @@ import pytest
 
 from projects.tracking_plugin.errors import UserError
 from projects.tracking_plugin.models.checkpoint_io import CHECKPOINTS_DIR
-from projects.tracking_plugin.visualization import notebook_files
+from projects.tracking_plugin.visualization import notebook, notebook_files
 
 CODE = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((CODE.parent / "notebooks").glob("*.ipynb"))
@@ -41,6 +41,16 @@ def test_notebook_runs(path, tmp_path, monkeypatch):
     executed = nbformat.read(tmp_path / path.name, as_version=4)
     outputs = [o for cell in executed.cells if cell.cell_type == "code" for o in cell.outputs]
     assert any("image/png" in o.get("data", {}) for o in outputs)
+
+
+def test_folder_for_what_a_notebook_writes_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebook, "CODE", tmp_path)
+    tables = tmp_path / "data" / "nuscenes" / "v1.0-mini"
+    tables.mkdir(parents=True)
+    (tables / "scene.json").touch()
+    setting = notebook.published("f3_all/final.pth", config="petr/f3.py")
+    assert setting.version == "v1.0-mini" and setting.out.is_relative_to(tmp_path)
+    assert setting.out.is_dir()
 
 
 def test_execution_sees_the_project_and_keeps_the_copy(tmp_path):

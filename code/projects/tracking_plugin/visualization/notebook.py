@@ -35,7 +35,7 @@ class Setting:
     Attributes:
         config: configuration file.  checkpoint: weights.
         data_root: nuScenes folder.  version: nuScenes version.
-        out: folder for what the notebook writes.
+        out: folder for what the notebook writes; made.
         max_frames: frames of a scene that are tracked.
     """
 
@@ -45,6 +45,9 @@ class Setting:
     version: str
     out: Path
     max_frames: int
+
+    def __post_init__(self) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
 
     def scenes(self, split: str = "val") -> list[SceneFrames]:
         """The scenes of a split."""
