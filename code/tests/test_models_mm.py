@@ -25,13 +25,15 @@ assert type(unprefixed) is type(resnet)
 import projects.tracking_plugin.mm
 from mmdet3d.datasets import build_dataset
 from mmdet3d.datasets.builder import DATASETS
-from mmdet3d.models import build_backbone, build_model as mm_build_model
+from mmdet3d.models import build_backbone, build_model as mm_build_model, build_neck
 from projects.tracking_plugin.models.trackers.tracker import Cam3DTracker
 
 cfg = load_config("projects/configs/tracking/petr/f3_q5_800x320.py")
 with torch.device("meta"):
     assert isinstance(mm_build_model(cfg.model), Cam3DTracker)
 assert build_backbone({"type": "VoVNet", "spec_name": "V-19-slim-dw-eSE"})
+ours = build_neck({"type": "pftrack.FPN", "in_channels": [8], "out_channels": 8, "num_outs": 1})
+assert type(ours).__module__.startswith("projects.")
 assert DATASETS.get("NuScenesTrackingDataset").__module__.startswith("projects.")
 try:
     build_dataset(dict(cfg.data.val, ann_file="missing.pkl"))
@@ -50,7 +52,8 @@ def test_mmdet_components_and_mmdet3d_builders() -> None:
 def test_importing_the_models_leaves_mmdet_alone() -> None:
     code = (
         "import sys, projects.tracking_plugin.models as m; "
-        "print([n for n in ('mmdet', 'mmdet3d', 'scipy', 'nuscenes') if n in sys.modules])"
+        "heavy = ('mmdet', 'mmdet3d', 'scipy', 'nuscenes', 'torchvision'); "
+        "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=CODE, capture_output=True, text=True)
     assert done.stdout.strip().endswith("[]"), done.stdout + done.stderr

@@ -3,12 +3,13 @@
 After ``import projects.tracking_plugin.mm`` (or ``custom_imports`` naming it in a configuration),
 ``mmdet3d.models.build_model`` builds :class:`Cam3DTracker`, ``build_backbone`` a VoVNet and
 ``mmdet3d.datasets.build_dataset`` the tracking dataset. Names that mmdet or mmdet3d have
-themselves (``FPN``, ``FocalLoss``, ...) stay theirs. The way back needs no import: a configuration
-of ours names ``mmdet.ResNet`` and the like (see registry.py).
+themselves (``FPN``, ``FocalLoss``, ...) stay theirs; ``pftrack.FPN`` is ours. The way back needs no
+import: a configuration of ours names ``mmdet.ResNet`` and the like (see registry.py).
 """
 
 from __future__ import annotations
 
+from mmcv.cnn import MODELS as MMCV_MODELS
 from mmcv.utils import Registry
 from mmdet.datasets.builder import DATASETS as MMDET_DATASETS
 from mmdet.models.builder import MODELS as MMDET_MODELS
@@ -26,5 +27,6 @@ def _copy(ours: Registry, theirs: Registry, taken: Registry) -> None:
             theirs.register_module(name=name, module=component)
 
 
+MMCV_MODELS.children[MODELS.scope] = MODELS
 _copy(MODELS, MM_MODELS, MMDET_MODELS)
 _copy(DATASETS, MM_DATASETS, MMDET_DATASETS)

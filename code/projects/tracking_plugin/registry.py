@@ -1,8 +1,8 @@
 """Registries: the plug-in points that configuration files name.
 
-Ours hang below mmcv's root registry under the scope ``pftrack``. A name is looked up here first; a
-prefixed name (``mmdet.ResNet``, ``mmdet3d.X``) or one we do not know imports the library that has
-it, so that a configuration pays for mmdet / mmdet3d only when it uses them.
+Our scope is ``pftrack``. A name is looked up here first; a prefixed name (``mmdet.ResNet``,
+``mmdet3d.X``) or one we do not know imports the library that has it, so that a configuration pays
+for mmdet / mmdet3d only when it uses them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from mmcv.cnn import MODELS as MMCV_MODELS
 from mmcv.utils import Registry
 
 from projects.tracking_plugin.errors import UserError
@@ -19,7 +18,7 @@ from projects.tracking_plugin.errors import UserError
 # Where a scope's components register themselves when imported.
 _SCOPE_MODULES = {"mmdet": "mmdet.models", "mmdet3d": "mmdet3d.models", "mmseg": "mmseg.models"}
 
-MODELS = Registry("models", parent=MMCV_MODELS, scope="pftrack")
+MODELS = Registry("models", scope="pftrack")
 DATASETS = Registry("datasets", scope="pftrack")
 TRANSFORMS = Registry("transforms", scope="pftrack")
 
@@ -61,6 +60,8 @@ def find_model(name: str) -> type:
             return found
     elif scope not in _SCOPE_MODULES:
         raise UserError(f"unknown component '{name}': no registry scope '{scope}'")
+    from mmcv.cnn import MODELS as MMCV_MODELS  # half of torch comes with it
+
     # mmdet before mmdet3d: unprefixed names of the original configurations are mmdet's.
     for candidate in [scope] if scope else ["mmdet", "mmdet3d"]:
         if candidate not in _SCOPE_MODULES:

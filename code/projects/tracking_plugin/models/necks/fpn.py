@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
+from typing import cast
 
 import torch.nn.functional as F
-from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
 from projects.tracking_plugin.errors import UserError
@@ -39,15 +40,12 @@ class FPN(nn.Module):
             raise UserError(f"{name} adds no levels: num_outs={num_outs}, inputs={len(used)}")
         self.start_level = start_level
         self.lateral_convs = nn.ModuleList(
-            ConvModule(channels, out_channels, 1, act_cfg=None) for channels in used
+            _convolution(channels, out_channels, 1) for channels in used
         )
         self.fpn_convs = nn.ModuleList(
-            ConvModule(out_channels, out_channels, 3, padding=1, act_cfg=None)
+            _convolution(out_channels, out_channels, 3)
             for _ in range(self.num_output_convs(len(used)))
         )
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.xavier_uniform_(module.weight)
 
     @staticmethod
     def num_output_convs(levels: int) -> int:
@@ -75,3 +73,11 @@ class CPFPN(FPN):
     def num_output_convs(levels: int) -> int:
         """One."""
         return 1
+
+
+def _convolution(in_channels: int, out_channels: int, size: int) -> nn.Module:
+    """A convolution that keeps the map's size; its weights are called ``conv.*``, as published."""
+    conv = nn.Conv2d(in_channels, out_channels, size, padding=size // 2)
+    nn.init.xavier_uniform_(conv.weight)
+    nn.init.zeros_(cast(Tensor, conv.bias))
+    return nn.Sequential(OrderedDict(conv=conv))
