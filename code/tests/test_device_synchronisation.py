@@ -1,0 +1,89 @@
+"""What would make the host wait for a GPU, on fake CUDA tensors: no GPU is needed.
+
+Fake tensors carry shape, type and device but no values. Whatever needs a value on the host
+(``item``, ``nonzero``, a boolean mask as an index) and whatever mixes devices raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_tracker import clip
+from torch import Tensor
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+from projects.tracking_plugin.config import load_config
+from projects.tracking_plugin.models.losses import tracking_loss
+from projects.tracking_plugin.registry import build_model
+from projects.tracking_plugin.structures import ClipBatch
+
+QUERIES, TRACKS, OBJECTS = 500, 7, 3
+CONFIGS = ("petr/f1_q500_800x320", "petr/f3_q500_800x320", "detr3d/f3_q500_800x320")
+
+
+@pytest.fixture(autouse=True)
+def fake_tensors() -> Iterator[None]:
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        yield
+
+
+def fake_model(config: str) -> Any:
+    """A published configuration's model on a GPU that need not exist."""
+    with torch.device("cuda"):
+        return build_model(load_config(f"projects/configs/tracking/{config}.py").model)
+
+
+def fake_clip(frames: int) -> ClipBatch:
+    """Two frames know that they belong to one scene, as in evaluation."""
+    return replace(clip([[OBJECTS] * frames]), scene_ids=["scene"]).to("cuda")
+
+
+def test_a_value_read_on_the_host_is_noticed() -> None:
+    with pytest.raises(DataDependentOutputException):
+        float(torch.zeros(3, device="cuda").max())
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_tracking_waits_for_nothing_before_the_report(
+    config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, batch, reported = fake_model(config).eval(), fake_clip(2), []
+
+    def update(instances: Any, *options: Any) -> None:
+        reported.append((len(instances), instances.state.bboxes.device.type))
+        model.runtime_tracker.tracks = instances.select(torch.arange(TRACKS, device="cuda"))
+
+    monkeypatch.setattr(model.runtime_tracker, "update", update)
+    for t in range(2):
+        model.forward_track(batch.frame(t))
+    assert reported == [(QUERIES, "cuda"), (QUERIES + TRACKS, "cuda")]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_training_waits_once_a_frame_for_the_costs_of_all_layers(
+    config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = 1 if "f1" in config else 3
+    model, batch, transfers = fake_model(config).train(), fake_clip(frames), []
+    model.grid_mask = None  # drawn on the host, from values
+
+    def to_host(costs: Sequence[Tensor], carried: Sequence[Tensor]) -> Any:
+        transfers.append([tuple(c.shape) for c in costs])
+        return [np.zeros(c.shape) for c in costs], [np.full(len(c), -1) for c in carried]
+
+    monkeypatch.setattr(tracking_loss, "_to_host", to_host)
+    monkeypatch.setattr(
+        tracking_loss,
+        "_to_device",
+        lambda array, device: torch.zeros(array.shape, dtype=torch.int64, device=device),
+    )
+    losses = model.forward_train(batch)
+    total = sum(value for name, value in losses.items() if "loss" in name)
+    assert total.device.type == "cuda"
+    tracks = 0 if frames == 1 else OBJECTS
+    assert transfers == [[(6, QUERIES + tracks * (t > 0), OBJECTS)] for t in range(frames)]
