@@ -99,18 +99,20 @@ def test_sequences_follow_scenes_or_time(tracker):
     assert sequences([frame(0, "a"), frame(20, "a")]) == [{"1"}, {"1"}]
 
 
-def test_bfloat16_changes_boxes_little(tracker):
+@pytest.mark.parametrize(("precision", "metres"), [("bf16", 2.0), ("fp16", 0.25)])
+def test_half_precision_changes_boxes_little(tracker, precision, metres):
     tracker.reset()
     exact = {t.id: t for t in tracker.step(frame(0.0))}
     tracker.reset()
-    tracker.precision = "bf16"
+    tracker.precision = precision
     try:
         rough = {t.id: t for t in tracker.step(frame(0.0))}
     finally:
         tracker.precision = "fp32"
     common = set(exact) & set(rough)
     assert len(common) >= len(exact) - 2
-    assert max(np.abs(exact[i].center - rough[i].center).max() for i in common) < 2.0
+    change = max(np.abs(exact[i].center - rough[i].center).max() for i in common)
+    assert 1e-6 < change < metres
 
 
 def test_settings_of_images_come_from_the_test_split():

@@ -40,12 +40,10 @@ def precision_context(precision: str, device: torch.device) -> AbstractContextMa
     """Autocast for ``fp16`` or ``bf16``; geometry and thresholds stay in fp32.
 
     Raises:
-        UserError: an unknown precision, or fp16 on the CPU.
+        UserError: an unknown precision.
     """
     if precision == "fp32":
         return nullcontext()
     if precision not in DTYPES:
         raise UserError(f"unknown precision '{precision}': use fp32, fp16 or bf16")
-    if precision == "fp16" and device.type == "cpu":
-        raise UserError("precision fp16 needs a GPU: use fp32 or bf16 on the CPU")
     return torch.autocast(device.type, DTYPES[precision])
