@@ -6,13 +6,16 @@ Fake tensors carry shape, type and device but no values. Whatever needs a value 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
+import torch._dynamo  # what fake tensors import at first use, here once for all children
+from child_process import in_child
 from tiny_tracker import clip
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
@@ -26,10 +29,14 @@ QUERIES, TRACKS, OBJECTS = 500, 7, 3
 CONFIGS = ("petr/f1_q500_800x320", "petr/f3_q500_800x320", "detr3d/f3_q500_800x320")
 
 
-@pytest.fixture(autouse=True)
-def fake_tensors() -> Iterator[None]:
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        yield
+def succeeds_on_fake_cuda(check: Callable[[], None]) -> bool:
+    """In a process of its own: the stand-in for the CUDA driver stays where it was first used."""
+
+    def work() -> None:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            check()
+
+    return in_child(work) == 0
 
 
 def fake_model(config: str) -> Any:
@@ -39,51 +46,55 @@ def fake_model(config: str) -> Any:
 
 
 def fake_clip(frames: int) -> ClipBatch:
-    """Two frames know that they belong to one scene, as in evaluation."""
+    """Its frames are known to belong to one scene, as in evaluation."""
     return replace(clip([[OBJECTS] * frames]), scene_ids=["scene"]).to("cuda")
 
 
 def test_a_value_read_on_the_host_is_noticed() -> None:
-    with pytest.raises(DataDependentOutputException):
-        float(torch.zeros(3, device="cuda").max())
+    def read() -> None:
+        with pytest.raises(DataDependentOutputException):
+            float(torch.zeros(3, device="cuda").max())
+
+    assert succeeds_on_fake_cuda(read)
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_tracking_waits_for_nothing_before_the_report(
-    config: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model, batch, reported = fake_model(config).eval(), fake_clip(2), []
+def test_tracking_waits_for_nothing_before_the_report(config: str) -> None:
+    def track() -> None:
+        model, batch, reported = fake_model(config).eval(), fake_clip(2), []
 
-    def update(instances: Any, *options: Any) -> None:
-        reported.append((len(instances), instances.state.bboxes.device.type))
-        model.runtime_tracker.tracks = instances.select(torch.arange(TRACKS, device="cuda"))
+        def update(instances: Any, *options: Any) -> None:
+            reported.append((len(instances), instances.state.bboxes.device.type))
+            model.runtime_tracker.tracks = instances.select(torch.arange(TRACKS, device="cuda"))
 
-    monkeypatch.setattr(model.runtime_tracker, "update", update)
-    for t in range(2):
-        model.forward_track(batch.frame(t))
-    assert reported == [(QUERIES, "cuda"), (QUERIES + TRACKS, "cuda")]
+        with patch.object(model.runtime_tracker, "update", update):
+            for t in range(2):
+                model.forward_track(batch.frame(t))
+        assert reported == [(QUERIES, "cuda"), (QUERIES + TRACKS, "cuda")]
+
+    assert succeeds_on_fake_cuda(track)
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_training_waits_once_a_frame_for_the_costs_of_all_layers(
-    config: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_waits_once_a_frame_for_the_costs_of_all_layers(config: str) -> None:
     frames = 1 if "f1" in config else 3
-    model, batch, transfers = fake_model(config).train(), fake_clip(frames), []
-    model.grid_mask = None  # drawn on the host, from values
 
-    def to_host(costs: Sequence[Tensor], carried: Sequence[Tensor]) -> Any:
-        transfers.append([tuple(c.shape) for c in costs])
-        return [np.zeros(c.shape) for c in costs], [np.full(len(c), -1) for c in carried]
+    def train() -> None:
+        model, batch, transfers = fake_model(config).train(), fake_clip(frames), []
+        model.grid_mask = None  # drawn on the host, from values
 
-    monkeypatch.setattr(tracking_loss, "_to_host", to_host)
-    monkeypatch.setattr(
-        tracking_loss,
-        "_to_device",
-        lambda array, device: torch.zeros(array.shape, dtype=torch.int64, device=device),
-    )
-    losses = model.forward_train(batch)
-    total = sum(value for name, value in losses.items() if "loss" in name)
-    assert total.device.type == "cuda"
-    tracks = 0 if frames == 1 else OBJECTS
-    assert transfers == [[(6, QUERIES + tracks * (t > 0), OBJECTS)] for t in range(frames)]
+        def to_host(costs: Sequence[Tensor], carried: Sequence[Tensor]) -> Any:
+            transfers.append([tuple(c.shape) for c in costs])
+            return [np.zeros(c.shape) for c in costs], [np.full(len(c), -1) for c in carried]
+
+        def to_device(array: np.ndarray, device: torch.device) -> Tensor:
+            return torch.zeros(array.shape, dtype=torch.int64, device=device)
+
+        with patch.multiple(tracking_loss, _to_host=to_host, _to_device=to_device):
+            losses = model.forward_train(batch)
+        total = sum(value for name, value in losses.items() if "loss" in name)
+        assert isinstance(total, Tensor) and total.device.type == "cuda"
+        tracks = 0 if frames == 1 else OBJECTS
+        assert transfers == [[(6, QUERIES + tracks * (t > 0), OBJECTS)] for t in range(frames)]
+
+    assert succeeds_on_fake_cuda(train)

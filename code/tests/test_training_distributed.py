@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import socket
-import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from child_process import in_children
 from training_demo import demo_config, make_demo_trainer
 from training_toy import WORLD, ToyDataset, ToyModel, make_trainer
 
@@ -96,20 +97,8 @@ def compare(make: Make, folder: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    pids = []
-    for rank in range(2):
-        pid = os.fork()
-        if pid == 0:
-            code = 1
-            try:
-                _process(make, rank, port, folder)
-                code = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(code)
-        pids.append(pid)
-    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0, 0]
+    works = [partial(_process, make, rank, port, folder) for rank in range(2)]
+    assert in_children(*works) == [0, 0]
     alone = gradients(make, folder / "alone", WORLD, samples=2)
     for rank in range(2):
         shared = torch.load(folder / f"grads_{rank}.pt", weights_only=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from child_process import in_child
 from training_demo import demo_config, make_demo_trainer
 from training_toy import logged, make_trainer
 
@@ -24,19 +25,6 @@ from projects.tracking_plugin.training.loop import Trainer
 def one_thread():
     """Children are forked: no thread pool may exist by then."""
     torch.set_num_threads(1)
-
-
-def in_child(work: Callable[[], None]) -> int:
-    """Run ``work`` in a forked process; returns its exit code, or minus a signal."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def train(work_dir: Path, kill: Callable[[], None] | None = None) -> bool:
