@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import json
+import platform
 import shutil
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import torch
 
 from projects.tracking_plugin.errors import run_cli
 from projects.tracking_plugin.evaluation.random_scenes import (
@@ -62,6 +65,23 @@ def test_parity_of_a_folder(golden_dir: Path, tmp_path: Path) -> None:
     done = run(sys.executable, "tools/check_parity.py", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "g_unit_s0" in done.stdout and "FAIL" not in done.stdout
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or "AVX" not in torch.backends.cpu.get_cpu_capability(),
+    reason="the reference's rounding needs an x86 CPU with AVX2",
+)
+@pytest.mark.parametrize("name", ["b_head_detr3d_f3_s0", "d_track_detr3d_f3_s0"])
+def test_detr3d_is_reproduced_to_the_last_bit(golden_dir: Path, name: str) -> None:
+    done = run(sys.executable, "tools/check_parity.py", str(golden_dir), "--only", name, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads(done.stdout)
+    arrays = {row["array"]: row["max_abs"] for row in rows if row["max_abs"] is not None}
+    assert all(row["passed"] for row in rows)
+    if name.startswith("b_head"):
+        assert arrays["all_cls_scores"] == arrays["all_bbox_preds"] == 0.0
+    else:
+        assert [arrays[f"f{t}.scores_3d"] for t in range(9)] == [0.0] * 9
 
 
 @pytest.mark.parametrize(

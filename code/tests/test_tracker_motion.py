@@ -75,6 +75,16 @@ def test_the_first_displacement_moves_position_and_box():
     torch.testing.assert_close(centers, expected, rtol=0, atol=1e-5)
 
 
+def test_no_gradient_flows_through_a_displacement():
+    start = tracks()
+    points = start.state.reference_points.requires_grad_()
+    bboxes = start.state.bboxes.requires_grad_()
+    start = start.replace(state=start.state.replace(reference_points=points, bboxes=bboxes))
+    motion.move_by_velocity(start, 0.5, PC_RANGE).state.reference_points.sum().backward()
+    torch.testing.assert_close(points.grad, torch.ones(3, 3))
+    assert bboxes.grad is None
+
+
 def test_velocity_is_read_as_published():
     start = tracks(1)
     bboxes = torch.zeros(1, 10)

@@ -4,9 +4,10 @@ import os
 import sys
 from pathlib import Path
 
-# Before torch: the references were computed with MKL's oldest code path (MKL 2020 on a CPU of
-# another maker). DETR3D's head amplifies last digits a thousandfold, so check in the same rounding.
-os.environ.setdefault("MKL_CBWR", "COMPATIBLE")
+# Before torch: DETR3D's head amplifies last digits a thousandfold, so check in the rounding of the
+# references (see parity/arithmetic.py): MKL's oldest code path and PyTorch's AVX2 kernels.
+os.environ["MKL_CBWR"] = "COMPATIBLE"
+os.environ["ATEN_CPU_CAPABILITY"] = "avx2"
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

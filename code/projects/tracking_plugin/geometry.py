@@ -136,13 +136,21 @@ def change_lidar_frame(points: Array, l2g: Array, next_l2g: Array) -> Array:
     """Ego motion: points [..., n, 3] of one lidar frame expressed in the next one's.
 
     Works through global coordinates and subtracts the next origin before rotating back, which
-    keeps float32 good to 1e-5 m at global coordinates of thousands of metres.
+    keeps float32 good to 1e-5 m at global coordinates of thousands of metres. Rotates back by the
+    inverse, not the transpose: in float32 they differ, and the original tracker takes the former.
 
     Args:
         l2g, next_l2g: lidar-to-global poses [..., 4, 4] of the two frames.
     """
     offset = transform_points(points, l2g) - next_l2g[..., None, :3, 3]
-    return offset @ next_l2g[..., :3, :3]
+    rotation = next_l2g[..., :3, :3]
+    if isinstance(rotation, torch.Tensor):
+        identity = torch.eye(3, dtype=rotation.dtype, device=rotation.device)
+        # Unchecked, so without synchronisation; from the right, as LAPACK's inverse does.
+        back = torch.linalg.solve_ex(rotation, identity.expand_as(rotation), left=False).result
+    else:
+        back = np.linalg.inv(rotation)
+    return rotate_vectors(offset, back)
 
 
 # --- normalised coordinates -----------------------------------------------------------------------

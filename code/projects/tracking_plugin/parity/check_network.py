@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from projects.tracking_plugin.models.dense_heads.base import HeadOutput
+from projects.tracking_plugin.models.dense_heads.detr3d_head import DETR3DCamTrackingHead
 from projects.tracking_plugin.models.dense_heads.petr_head import PETRCamTrackingHead, padding_mask
-from projects.tracking_plugin.models.layers.positional_encoding import pos2posemb3d
+from projects.tracking_plugin.parity.arithmetic import arithmetic_of
 from projects.tracking_plugin.parity.compare import GoldenFile, Row
 from projects.tracking_plugin.parity.models import reference_frame, reference_model
-
-BLAS_NOISE = 1e-6
-NOISE_RUNS = 8
-NOISE_MARGIN = 4.0
 
 
 def _stats(x: Tensor) -> np.ndarray:
@@ -49,21 +45,24 @@ def check_features(golden: GoldenFile) -> Iterator[Row]:
 def check_head(golden: GoldenFile) -> Iterator[Row]:
     """b_: the head on the detection queries of a first frame."""
     model, frame = reference_model(golden), reference_frame(golden)
-    reference = golden.arrays
-    points = model.reference_points.weight[None]
-    embeds = model.query_embedding(pos2posemb3d(points))
-    feats = torch.zeros_like(embeds)
-    if model.query_feat_embedding is not None:
-        feats = model.query_feat_embedding.weight[None]
-    yield Row("in_reference_points", points[0], reference["in_reference_points"])
-    yield Row("in_query_embeds_s", embeds[0, :, ::16], reference["in_query_embeds_s"])
-    yield Row("in_query_feats_s", feats[0, :, ::16], reference["in_query_feats_s"])
-    maps = [x[None] for x in model.img_neck(model.img_backbone(frame.img.flatten(0, 1)))]
-    head = model.pts_bbox_head
-    out = head(maps, frame, feats, embeds, points)
-    noise = _rounding_noise(out, lambda e: head(maps, frame, feats, e, points), embeds)
+    reference, head = golden.arrays, model.pts_bbox_head
+    points = model.reference_points.weight
+    content = model.query_feat_embedding
+    with arithmetic_of(model):
+        maps = [x[None] for x in model.img_neck(model.img_backbone(frame.img.flatten(0, 1)))]
+        embeds = model.embed_positions(points)
+        feats = torch.zeros_like(embeds) if content is None else content.weight
+        out = head(maps, frame, feats[None], embeds[None], points[None])
+    yield Row("in_reference_points", points, reference["in_reference_points"])
+    yield Row("in_query_embeds_s", embeds[:, ::16], reference["in_query_embeds_s"])
+    yield Row("in_query_feats_s", feats[:, ::16], reference["in_query_feats_s"])
     for name, value in vars(out).items():
-        yield Row(name, value, reference[name], noise=noise[name])
+        yield Row(name, value, reference[name])
+    if isinstance(head, DETR3DCamTrackingHead):
+        # With PyTorch's own arithmetic, before the following layers multiply the difference.
+        out = head(maps, frame, feats[None], embeds[None], points[None])
+        for name in ("all_cls_scores", "all_bbox_preds"):
+            yield Row(f"{name}.own_arithmetic_0", vars(out)[name][0], reference[name][0])
     if isinstance(head, PETRCamTrackingHead):
         size = (maps[0].shape[-2], maps[0].shape[-1])
         mask = padding_mask(frame, size)
@@ -76,26 +75,3 @@ def check_head(golden: GoldenFile) -> Iterator[Row]:
         yield Row("coords_mask", mask | (outside > frustum.shape[2] / 2), reference["coords_mask"])
         yield Row("pos_embed_sub", rays[0, :, ::16], reference["pos_embed_sub"])
         yield Row("pos_embed_stats", _stats(rays), reference["pos_embed_stats"])
-
-
-def _rounding_noise(
-    out: HeadOutput, run: Callable[[Tensor], HeadOutput], embeds: Tensor
-) -> dict[str, Tensor]:
-    """How far each query's outputs move when its inputs change as between two BLAS libraries.
-
-    Some queries of DETR3D's head amplify rounding thousandfold over the layers (random weights on
-    random images: sampled features change from pixel to pixel): the float64 result is as far from
-    the references as any float32 one. Relative changes of :data:`BLAS_NOISE` are what the query
-    embeddings of the references show already.
-
-    Returns:
-        field of the output -> [..., N, 1] largest change over its entries, with a margin.
-    """
-    generator = torch.Generator().manual_seed(0)
-    noise = {name: torch.zeros(()) for name in vars(out)}
-    for _ in range(NOISE_RUNS):
-        factor = 1 + BLAS_NOISE * torch.randn(embeds.shape, generator=generator)
-        for name, value in vars(run(embeds * factor)).items():
-            change = (value - vars(out)[name]).abs().amax(-1, keepdim=True)
-            noise[name] = torch.maximum(noise[name], NOISE_MARGIN * change)
-    return noise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,10 @@ import torch
 from torch import nn
 
 from projects.tracking_plugin.models.trackers.track_instances import TrackInstances
-from projects.tracking_plugin.parity.check_network import NOISE_MARGIN
+from projects.tracking_plugin.parity.arithmetic import arithmetic_of
 from projects.tracking_plugin.parity.compare import GoldenFile, Row
 from projects.tracking_plugin.parity.inputs import clip_images
 from projects.tracking_plugin.parity.models import reference_model
-from projects.tracking_plugin.parity.noise import disturbed, noise_generators, replaced
 from projects.tracking_plugin.structures import ClipBatch, FrameTargets
 
 # A gradient below this share of the largest one is what float32 leaves of an exact zero, for
@@ -27,19 +25,20 @@ VANISHING = float(np.finfo(np.float32).eps)
 def check(golden: GoldenFile) -> Iterator[Row]:
     """The loss dict, matches and queries of every frame, the gradient norm of every parameter."""
     model, batch = reference_model(golden), _clip(golden)
-    with _training_without_chance(model):
-        with _recorded_matches(model.criterion) as frames:
-            losses, gradients = _iteration(model, batch)
-        noise = _rounding_noise(model, batch, gradients)
+    with (
+        _training_without_chance(model),
+        arithmetic_of(model),
+        _recorded_matches(model.criterion) as frames,
+    ):
+        losses, gradients = _iteration(model, batch)
     reference = golden.arrays
     names = [str(name) for name in reference["loss_keys"]]
     yield Row("loss_keys", sorted(losses), sorted(names))
     if set(names) <= set(losses):
         values = np.array([losses[name] for name in names])
-        allowed = np.array([noise.losses.get(name, 0.0) for name in names])
-        yield Row("loss_values", values, reference["loss_values"], noise=allowed)
+        yield Row("loss_values", values, reference["loss_values"])
     total = np.float64(sum(value for name, value in losses.items() if "loss" in name))
-    yield Row("total", total, reference["total"], noise=sum(noise.losses.values()))
+    yield Row("total", total, reference["total"])
     for t, (before, after, num_targets) in enumerate(frames):
         yield Row(f"match.f{t}.obj_idxes", after.obj_idxes, reference[f"match.f{t}.obj_idxes"])
         yield Row(
@@ -52,7 +51,7 @@ def check(golden: GoldenFile) -> Iterator[Row]:
             before.state.reference_points,
             reference[f"match.f{t}.in_reference_points"],
         )
-    yield from _gradient_rows(gradients, noise.gradients, golden)
+    yield from _gradient_rows(gradients, golden)
 
 
 def _iteration(model: Any, batch: ClipBatch) -> tuple[dict[str, float], dict[str, float | None]]:
@@ -69,60 +68,7 @@ def _iteration(model: Any, batch: ClipBatch) -> tuple[dict[str, float], dict[str
     return {name: value.item() for name, value in losses.items()}, gradients
 
 
-@dataclass
-class _Noise:
-    """How far rounding moves each loss and each gradient norm, with a margin."""
-
-    losses: dict[str, float]
-    gradients: dict[str, float]
-
-
-def _rounding_noise(model: Any, batch: ClipBatch, gradients: dict[str, float | None]) -> _Noise:
-    """Disturbed runs of everything after the image branch.
-
-    The gradients of the image branch are linear in that of the feature maps, so they are allowed
-    the relative change of the latter.
-    """
-    noise = _Noise({}, {})
-    generators = noise_generators(model)
-    if not generators:
-        return noise
-    with torch.no_grad():
-        feats = model.extract_clip_feats(batch)
-    losses, norms, maps = _head_iteration(model, batch, feats, None)
-    size = torch.stack([m.norm() for m in maps]).norm()
-    for generator in generators:
-        other, other_norms, other_maps = _head_iteration(model, batch, feats, generator)
-        change = [(a - b).norm() for a, b in zip(maps, other_maps, strict=True)]
-        relative = float(torch.stack(change).norm() / size)
-        for name in losses:
-            _raise(noise.losses, name, abs(other[name] - losses[name]))
-        for name, norm in gradients.items():
-            own, others = norms[name], other_norms[name]
-            if own is not None and others is not None:
-                _raise(noise.gradients, name, abs(others - own))
-            elif norm is not None:
-                _raise(noise.gradients, name, relative * norm)
-    return noise
-
-
-def _raise(noise: dict[str, float], name: str, change: float) -> None:
-    noise[name] = max(noise.get(name, 0.0), NOISE_MARGIN * change)
-
-
-def _head_iteration(
-    model: Any, batch: ClipBatch, feats: list[torch.Tensor], generator: torch.Generator | None
-) -> tuple[dict[str, float], dict[str, float | None], list[torch.Tensor]]:
-    """An iteration on given feature maps: losses, gradient norms, the maps' gradients."""
-    leaves = [f.clone().requires_grad_() for f in feats]
-    with replaced(model, "extract_clip_feats", lambda _: leaves), disturbed(model, generator):
-        losses, norms = _iteration(model, batch)
-    return losses, norms, [leaf.grad for leaf in leaves if leaf.grad is not None]
-
-
-def _gradient_rows(
-    gradients: dict[str, float | None], noise: dict[str, float], golden: GoldenFile
-) -> Iterator[Row]:
+def _gradient_rows(gradients: dict[str, float | None], golden: GoldenFile) -> Iterator[Row]:
     names = [str(name) for name in golden.arrays["grad_names"]]
     norms = golden.arrays["grad_norms"]
     without = [name for name, norm in gradients.items() if norm is None]
@@ -130,8 +76,7 @@ def _gradient_rows(
     ours = np.array([gradients.get(name) or 0.0 for name in names])
     floor = VANISHING * norms.max()
     vanishing = norms < floor
-    allowed = np.array([noise.get(name, 0.0) for name in names])[~vanishing]
-    yield Row("grad_norms", ours[~vanishing], norms[~vanishing], "gradient", allowed)
+    yield Row("grad_norms", ours[~vanishing], norms[~vanishing], "gradient")
     yield Row("grad_norms.vanishing", ours[vanishing] < floor, np.ones(vanishing.sum(), bool))
 
 

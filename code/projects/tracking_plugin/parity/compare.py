@@ -30,15 +30,12 @@ class Row(NamedTuple):
         name: of the array.
         ours, reference: arrays, tensors, numbers, or anything else that is compared for equality.
         kind: of :data:`TOLERANCES`.
-        noise: how far rounding alone moves each entry, where a network amplifies it; broadcasts
-            to the array and is added to the tolerance; the table counts the entries that need it.
     """
 
     name: str
     ours: Any
     reference: Any
     kind: str = "network"
-    noise: Any = None
 
 
 @dataclass(frozen=True)
@@ -126,15 +123,8 @@ def compare(file: str, row: Row) -> Comparison:
     absolute_limit, relative_limit = (0.0, 0.0) if exact else TOLERANCES[row.kind]
     with np.errstate(invalid="ignore"):
         limit = absolute_limit + relative_limit * np.abs(reference)
-        outside = strictly_outside = ~same & ~(error <= limit)
-        if row.noise is not None:
-            outside = ~same & ~(error <= limit + _plain(row.noise))
-    forgiven = int(strictly_outside.sum() - outside.sum())
-    notes = [
-        f"{int(outside.sum())} of {outside.size} outside" if outside.any() else "",
-        f"{forgiven} of {outside.size} entries within their rounding noise" if forgiven else "",
-    ]
-    note = ", ".join(n for n in notes if n)
+        outside = ~same & ~(error <= limit)
+    note = f"{int(outside.sum())} of {outside.size} outside" if outside.any() else ""
     return Comparison(
         file, row.name, float(error.max()), float(relative.max()), not outside.any(), note
     )

@@ -36,8 +36,9 @@ def project_to_cameras(
         camera and strictly inside the image.
     """
     points = denormalize_points(reference_points, pc_range)
-    homogeneous = F.pad(points, (0, 1), value=1.0)
-    image = torch.einsum("bvij,bnj->bvni", lidar2img.float(), homogeneous)
+    x, y, z = points[:, None, :, :, None].unbind(-2)  # [B, 1, N, 1]
+    columns = lidar2img.float()[:, :, None, :3].unbind(-1)  # [B, V, 1, 3]
+    image = columns[0] * x + columns[1] * y + columns[2] * z + columns[3]
     depth = image[..., 2:3]
     size = image.new_tensor([img_shape[1], img_shape[0]])
     positions = (image[..., :2] / depth.clamp(min=MIN_DEPTH) / size - 0.5) * 2
@@ -117,9 +118,9 @@ class Detr3DCrossAtten(nn.Module):
             )
             gates = (gates.float() * visible.transpose(1, 2)[..., None]).permute(3, 0, 2, 1)
             sampled = sum(  # a product and a sum over 6 cameras: bmm is slow at such sizes
-                (_sample(feat.float(), positions) * gate[:, :, None]).sum(1)
+                _sample(feat.float(), positions) * gate[:, :, None]
                 for feat, gate in zip(feats, gates, strict=True)
-            )
+            ).sum(1)
             logits = inverse_sigmoid(reference_points)
         out = self.residual_dropout(self.output_proj(sampled.transpose(1, 2)))
         return out + query + self.position_encoder(logits)

@@ -31,11 +31,7 @@ def move_to_first_forecast(tracks: TrackInstances) -> TrackInstances:
 def move_by_displacement(tracks: TrackInstances, pc_range: Sequence[float]) -> TrackInstances:
     """Tracking: add the first predicted displacement (x, y) to the position and the box."""
     dx, dy, _ = tracks.state.motion_predictions[:, 0].detach().unbind(-1)
-    x, y, z = tracks.state.reference_points.unbind(-1)
-    moved = torch.stack(
-        [x + dx / (pc_range[3] - pc_range[0]), y + dy / (pc_range[4] - pc_range[1]), z], dim=-1
-    )
-    return _moved(tracks, moved, dx, dy)
+    return _moved(tracks, dx, dy, pc_range)
 
 
 def move_by_velocity(
@@ -45,25 +41,28 @@ def move_by_velocity(
 
     The published baseline reads its velocity from the entries 7 and 8 of the code, which hold
     (cos rot, vx) and not (vx, vy). Its weights were trained with that and its numbers need it.
+    No gradient flows through the displacement, as none does through a forecast.
 
     Args:
         seconds: to the next frame; the product is taken in float64.
     """
-    x, y, z = denormalize_points(tracks.state.reference_points, pc_range).unbind(-1)
-    first, second = tracks.state.bboxes[:, 7:9].unbind(-1)
-    dx, dy = (first.double() * seconds).to(x), (second.double() * seconds).to(y)
-    moved = normalize_points(torch.stack([x + dx, y + dy, z], dim=-1), pc_range)
-    return _moved(tracks, moved, dx, dy)
+    velocity = tracks.state.bboxes[:, 7:9].detach()
+    dx, dy = (velocity.double() * seconds).to(velocity).unbind(-1)
+    return _moved(tracks, dx, dy, pc_range)
 
 
 def _moved(
-    tracks: TrackInstances, reference_points: Tensor, dx: Tensor, dy: Tensor
+    tracks: TrackInstances, dx: Tensor, dy: Tensor, pc_range: Sequence[float]
 ) -> TrackInstances:
-    """Tracks at ``reference_points`` [N, 3], their boxes displaced by [N] m each."""
+    """Positions and boxes displaced by [N] m along x and y."""
+    x, y, z = tracks.state.reference_points.unbind(-1)
+    width, length = pc_range[3] - pc_range[0], pc_range[4] - pc_range[1]
     offsets = torch.stack([dx, dy, torch.zeros_like(dx)], dim=-1)
     bboxes = tracks.state.bboxes
-    bboxes = with_centers(bboxes, code_centers(bboxes) + offsets)
-    state = tracks.state.replace(reference_points=reference_points, bboxes=bboxes)
+    state = tracks.state.replace(
+        reference_points=torch.stack([x + dx / width, y + dy / length, z], dim=-1),
+        bboxes=with_centers(bboxes, code_centers(bboxes) + offsets),
+    )
     return tracks.replace(state=state)
 
 
