@@ -126,9 +126,11 @@ def _same_rows(boxes: Tensor, scores: Tensor, reference: dict[str, np.ndarray]) 
     """For every reference row our row of the nearest box, among rows of (nearly) the same score."""
     from scipy.optimize import linear_sum_assignment
 
-    centers = torch.cdist(torch.from_numpy(reference["boxes_3d"][:, :3]), boxes[:, :3])
+    theirs, ours = torch.from_numpy(reference["boxes_3d"]).double(), boxes.double()
+    # Exactly: by matrix products, distances of neighbouring boxes would drown in rounding.
+    distances = torch.cdist(theirs, ours, compute_mode="donot_use_mm_for_euclid_dist")
     apart = (torch.from_numpy(reference["scores_3d"])[:, None] - scores).abs()
-    cost = centers + (apart > 1e-3) * 1e6
+    cost = distances + (apart > 1e-3) * 1e6
     return torch.from_numpy(linear_sum_assignment(cost.numpy())[1])
 
 
