@@ -119,7 +119,9 @@ class OSABlock(nn.Module):
         for layer in self.layers:
             link = layer(link)
             outputs.append(link)
-        out = self.ese(self.concat(torch.cat(outputs, dim=1)))
+        fused = torch.cat(outputs, dim=1)
+        del outputs, link  # the largest maps of all: without gradients nothing needs them twice
+        out = self.ese(self.concat(fused))
         return out + x if self.identity else out
 
 
