@@ -68,7 +68,7 @@ check = $(call fail-with,$(shell $(foreach v,$(CHECKED),$(v)='$($(v))') DRY_RUN=
 fail-with = $(if $(1),$(call fail,$(1)))
 # $(call path-of,NAME,HINT): the file that variable NAME names, as an absolute path
 path-of = $(if $($(1)),$(or $(shell scripts/find.sh '$($(1))'),$(call missing-file,$(1),$(2))),$(call fail,make $@ needs $(1)=...: $(2)))
-missing-file = $(if $(DRY_RUN),$($(1)),$(call fail,$(1)=$($(1)): no such file (absolute, relative, or below checkpoints/): $(2)))
+missing-file = $(if $(DRY_RUN),$($(1)),$(call fail,$(1)=$($(1)): no such file (looked in ./, code/ and checkpoints/): $(2)))
 # $(call write,PATH): run.sh's option for an output folder outside the project
 write = $(if $(filter /%,$(1)),--write '$(1)')
 # Misspelt names would otherwise do nothing.
@@ -76,6 +76,7 @@ UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS SHELL,$(foreach v,$(.VARIABLES),$(if 
 $(if $(filter-out -%,$(UNKNOWN)),$(call fail,unknown variable $(firstword $(UNKNOWN)): 'make' lists the variables))
 
 HINT_CKPT = e.g. CKPT=f3_all/final.pth ('make checkpoints' downloads the published ones)
+HINT_DETECTOR = e.g. LOAD_FROM=work_dirs/petr_f1_800x320/latest.pth, or LOAD_FROM=none for random weights
 HINT_CONFIG = e.g. CONFIG=projects/configs/tracking/petr/f3_q500_800x320.py
 HINT_RESULT = e.g. RESULT=work_dirs/.../results_nusc.json ('make eval' writes one)
 
@@ -124,7 +125,7 @@ train-f1 train-f3: GPUS := $(or $(GPUS),8)
 train-f1 train-f3: CONFIG_FILE = $(if $(CONFIG),$(call path-of,CONFIG,$(HINT_CONFIG)),$(CONFIGS)/$(HEAD)/$(STEP)_q500_$(RES).py)
 train-f1 train-f3: RESULTS = $(or $(WORK_DIR),work_dirs/$(HEAD)_$(STEP)_$(RES))
 train-f1 train-f3: RESUME_OPTION = $(if $(filter auto,$(RESUME)),--auto-resume,$(if $(filter no,$(RESUME)),,--resume-from '$(call path-of,RESUME,auto - no - or a checkpoint)'))
-train-f1 train-f3: LOAD_OPTION = $(if $(LOAD_FROM),--load-from '$(if $(filter none,$(LOAD_FROM)),none,$(call path-of,LOAD_FROM,$(HINT_CKPT)))')
+train-f1 train-f3: LOAD_OPTION = $(if $(LOAD_FROM),--load-from '$(if $(filter none,$(LOAD_FROM)),none,$(call path-of,LOAD_FROM,$(HINT_DETECTOR)))')
 train-f1: ## step one: the single-frame detector
 train-f3: ## step two: the tracker on three-frame clips
 train-f1 train-f3:
