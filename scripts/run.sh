@@ -34,6 +34,9 @@ service=$1
 shift
 [ "$service" = jupyter ] || unset PORT # the training tools know another variable of that name
 
+# In a log file progress is a line every few seconds, not one a frame.
+[ -t 2 ] || export TQDM_MININTERVAL="${TQDM_MININTERVAL:-10}"
+
 if [ -d "${PFTRACK_MIRRORS:-}" ]; then mount "$(realpath "$PFTRACK_MIRRORS")" ro; fi
 
 runtime=$(pick_runtime)
@@ -57,7 +60,7 @@ options=(--rm)
 [ -t 0 ] && [ -t 1 ] || options+=(-T)
 # Settings of the libraries underneath work as they do natively.
 while read -r name; do options+=(-e "$name"); done < <(
-  compgen -e | grep -E '^(GLOO|MKL|NCCL|OMP|PYTORCH|TORCH_NCCL)_|^MAX_RESTARTS$' || true
+  compgen -e | grep -E '^(GLOO|MKL|NCCL|OMP|PYTORCH|TORCH_NCCL|TQDM)_|^MAX_RESTARTS$' || true
 )
 # Ports: 'run' publishes them only when told so, and with the host's network there is nothing to publish.
 if [ "$service" = jupyter ] && [ "$NETWORK_MODE" != host ]; then options+=(--service-ports); fi

@@ -96,7 +96,7 @@ def test_help_lists_every_target_and_every_variable_with_its_default():
         (["train-f1", "GPUS=0", "NNODES=2"], "NNODES=2 needs MASTER_ADDR"),
         (["train-f1", "GPUS=0", "NNODES=2", "NODE_RANK=2"], "NODE_RANK=2: the nodes are numbered"),
         (["train-f1", "GPUS=0", "RESUME=gone.pth"], "RESUME=gone.pth: no such file"),
-        (["train-f1", "GPUS=0", "CONFIG=gone.py"], "looked in ./, code/ and checkpoints/): e.g. CONFIG="),
+        (["train-f1", "GPUS=0", "CONFIG=gone.py"], "code/ and checkpoints/): e.g. CONFIG="),
         (["train-f3", "GPUS=0", "LOAD_FROM=gone.pth"], "checkpoints/): e.g. LOAD_FROM=work_dirs"),
         (["eval", "GPUS=0"], "make eval needs CKPT=..."),
         (["eval", "GPUS=0", "CKPT=gone.pth"], "CKPT=gone.pth: no such file"),
@@ -200,7 +200,8 @@ def test_auto_uses_an_engine_that_answers_and_says_so(docker, project: Path):
     assert done.returncode == 0, done.stderr
     assert "runtime: docker (image pf-track:cpu" in done.stderr
     options = f"--project-directory {project} -f {project}/compose.yaml"
-    assert f"docker-compose {options} run --rm -T test python -m pytest\n" in calls
+    command = "run --rm -T -e TQDM_MININTERVAL test python -m pytest"
+    assert f"docker-compose {options} {command}\n" in calls
 
 
 def test_docker_runtime_without_an_engine_is_one_line(docker):
@@ -225,6 +226,17 @@ def test_settings_of_the_libraries_underneath_reach_the_container(docker):
     _, calls = docker("test", NCCL_SOCKET_IFNAME="eth1", OMP_NUM_THREADS="4", SOMETHING="else")
     assert "-e NCCL_SOCKET_IFNAME" in calls and "-e OMP_NUM_THREADS" in calls
     assert "SOMETHING" not in calls
+
+
+def test_progress_in_a_log_is_a_line_every_ten_seconds_unless_told_otherwise(project: Path):
+    python = project / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "every $TQDM_MININTERVAL s"\n')
+    python.chmod(0o755)
+    (project / "scripts" / "setup_native.sh").write_text("#!/bin/sh\n")
+    assert run(project, "test", "RUNTIME=native").stdout.endswith("every 10 s\n")
+    told = run(project, "test", "RUNTIME=native", TQDM_MININTERVAL="2")
+    assert told.stdout.endswith("every 2 s\n")
 
 
 def test_files_outside_the_project_are_mounted_inputs_read_only(docker, tmp_path: Path):
