@@ -82,6 +82,20 @@ def test_failing_cell_is_named_in_one_line(tmp_path):
     assert executed.cells[0].outputs[0].output_type == "error"
 
 
+def test_interrupted_run_is_one_line(tmp_path):
+    stop = "import os, signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(600)"
+    source = make_notebook(tmp_path / "a.ipynb", stop)
+    done = subprocess.run(
+        [sys.executable, "tools/run_notebooks.py", str(source), "--out", str(tmp_path / "out")],
+        cwd=CODE,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in done.stderr
+
+
 def test_hanging_cell_is_stopped(tmp_path):
     source = make_notebook(tmp_path / "c.ipynb", "while True: pass")
     with pytest.raises(UserError, match="CellTimeoutError"):

@@ -32,14 +32,22 @@ def execute(path: Path, out: Path, fast: bool = False, timeout: int = 900) -> fl
     """
     notebook = nbformat.read(path, as_version=4)
     kernel_environment = {**os.environ, "PYTHONPATH": _python_path(), FAST: "1" if fast else ""}
+    # A kernel asked to end in the middle of a cell prints a traceback of its own.
     client = NotebookClient(
-        notebook, timeout=timeout, resources={"metadata": {"path": str(path.parent)}}
+        notebook,
+        timeout=timeout,
+        resources={"metadata": {"path": str(path.parent)}},
+        shutdown_kernel="immediate",
     )
     out.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     problem = None
     try:
-        client.execute(env=kernel_environment)
+        # Not client.execute(): its signal handlers end Ctrl-C in a failed assertion of its own.
+        with client.setup_kernel(env=kernel_environment):
+            for index, cell in enumerate(notebook.cells):
+                client.execute_cell(cell, index)
+            client.set_widgets_metadata()
     except CellExecutionError as error:
         problem = f"{error.ename}: {error.evalue}"
     except (CellTimeoutError, DeadKernelError) as error:
