@@ -246,6 +246,19 @@ def test_export_keeps_weights_and_meta(tmp_path):
     assert exported.keys() == {"meta", "state_dict"} and exported["meta"] == whole["meta"]
 
 
+def test_export_leaves_out_modules(tmp_path):
+    make_trainer(tmp_path).run()
+    source, out = tmp_path / "epoch_2.pth", tmp_path / "part.pth"
+    whole = torch.load(source, weights_only=True)["state_dict"]
+    module = next(iter(whole)).split(".")[0]
+    export_weights(source, out, without=[module])
+    part = torch.load(out, weights_only=True)["state_dict"]
+    assert part.keys() == {key for key in whole if not key.startswith(f"{module}.")} < whole.keys()
+    with pytest.raises(UserError, match=r"epoch_2\.pth: --without nothing: it has no weights"):
+        export_weights(source, tmp_path / "none.pth", without=["nothing"])
+    assert not (tmp_path / "none.pth").exists()
+
+
 def test_best_checkpoint_and_evaluations_survive_a_restart(tmp_path):
     scores = iter([0.3, 0.5, 0.4])
     calls: list[int] = []
