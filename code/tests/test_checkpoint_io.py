@@ -249,6 +249,17 @@ def test_checkpoint_of_another_model_says_whose():
         load_into(small_model(), {"encoder.a": torch.zeros(1), "encoder.b": torch.zeros(1)})
 
 
+def test_checkpoint_of_a_model_of_other_sizes_changes_nothing():
+    model = small_model()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    resized = {k: torch.ones(3, *v.shape) for k, v in before.items()}
+    some = next(iter(before))
+    weights = {**resized, some: before[some] + 1}
+    with pytest.raises(UserError, match=r"another model: 1 of its 9 entries .* fit this one"):
+        load_into(model, weights)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
 def test_user_errors(tmp_path):
     with pytest.raises(UserError, match=r"no checkpoint 'f9/nothing\.pth'.*make checkpoints"):
         find_checkpoint("f9/nothing.pth")

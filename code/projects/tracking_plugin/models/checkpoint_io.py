@@ -254,8 +254,9 @@ def load_into(
         what was loaded, skipped and newly initialised.
 
     Raises:
-        UserError: the file cannot be read, nothing in it fits the model (a checkpoint of another
-            model), or ``strict`` and something does not fit. The model is unchanged then.
+        UserError: the file cannot be read, nothing in it fits the model or more entries have
+            another shape than fit (a checkpoint of another model), or ``strict`` and something
+            does not fit. The model is unchanged then.
     """
     if isinstance(checkpoint, Mapping):
         source = "the given weights"
@@ -265,10 +266,11 @@ def load_into(
     weights = extract_state_dict(checkpoint, source)
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     report = compare_keys(weights, expected, source)
-    if not report.loaded:
+    if not report.loaded or len(report.mismatched) > len(report.loaded):
         raise UserError(
-            f"'{source}' is a checkpoint of another model: none of its {len(weights)} entries "
-            f"({count_by_module(weights)}) fits this one ({count_by_module(expected)})"
+            f"'{source}' is a checkpoint of another model: {len(report.loaded) or 'none'} of its "
+            f"{len(weights)} entries ({count_by_module(weights)}) fit this one "
+            f"({count_by_module(expected)})"
         )
     if strict and not report.complete:
         raise UserError(
