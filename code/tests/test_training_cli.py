@@ -13,6 +13,7 @@ import torch
 from training_toy import logged
 
 from projects.tracking_plugin.errors import run_cli
+from projects.tracking_plugin.training.record import run_record
 
 CODE = Path(__file__).resolve().parents[1]
 DEMO = CODE / "projects/configs/tracking/demo"
@@ -81,6 +82,13 @@ def test_both_steps_train_resume_and_evaluate(tmp_path, data_options, capfd):
     assert record["config_file"].endswith("f3_demo.py") and len(record["lock_sha256"]) == 64
     assert {"git_commit", "seed", "device", "command", "started"} <= record.keys()
     assert "Cam3DTracker" in content["meta"]["config"]
+
+
+def test_record_names_the_command_as_typed_in_the_code_folder(monkeypatch):
+    monkeypatch.setattr(sys, "argv", [str(CODE / "tools" / "train.py"), "a.py", "--seed", "1"])
+    record = run_record(DEMO / "f1_demo.py", 1, torch.device("cpu"), 1)
+    assert record["command"] == "tools/train.py a.py --seed 1"
+    assert record["config_file"] == "projects/configs/tracking/demo/f1_demo.py"
 
 
 def test_mistakes_take_one_line(tmp_path, data_options, capfd, monkeypatch):

@@ -25,7 +25,7 @@ def run_record(
     """
     return {
         "config_file": short_path(config_file),
-        "command": " ".join(sys.argv),
+        "command": " ".join([short_path(Path(sys.argv[0])), *sys.argv[1:]]),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         **git_state(),
         "lock_sha256": _sha256(REPOSITORY / "docker" / "requirements.lock"),
