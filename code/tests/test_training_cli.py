@@ -85,10 +85,14 @@ def test_both_steps_train_resume_and_evaluate(tmp_path, data_options, capfd):
 
 
 def test_record_names_the_command_as_typed_in_the_code_folder(monkeypatch):
-    monkeypatch.setattr(sys, "argv", [str(CODE / "tools" / "train.py"), "a.py", "--seed", "1"])
+    weights = CODE.parent / "checkpoints" / "a.pth"
+    arguments = [str(DEMO / "f1_demo.py"), "--load-from", str(weights), "--work-dir", "/data/f1"]
+    monkeypatch.setattr(sys, "argv", [str(CODE / "tools" / "train.py"), *arguments])
     record = run_record(DEMO / "f1_demo.py", 1, torch.device("cpu"), 1)
-    assert record["command"] == "tools/train.py a.py --seed 1"
-    assert record["config_file"] == "projects/configs/tracking/demo/f1_demo.py"
+    config = "projects/configs/tracking/demo/f1_demo.py"
+    options = "--load-from ../checkpoints/a.pth --work-dir /data/f1"
+    assert record["command"] == f"tools/train.py {config} {options}"
+    assert record["config_file"] == config
 
 
 def test_mistakes_take_one_line(tmp_path, data_options, capfd, monkeypatch):

@@ -25,7 +25,7 @@ def run_record(
     """
     return {
         "config_file": short_path(config_file),
-        "command": " ".join([short_path(Path(sys.argv[0])), *sys.argv[1:]]),
+        "command": _command_in_code(sys.argv),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         **git_state(),
         "lock_sha256": _sha256(REPOSITORY / "docker" / "requirements.lock"),
@@ -59,6 +59,12 @@ def short_path(path: Path) -> str:
     path = path.resolve()
     code = REPOSITORY / "code"
     return str(path.relative_to(code) if path.is_relative_to(code) else path)
+
+
+def _command_in_code(arguments: list[str]) -> str:
+    """The command as one types it in ``code/``; paths in the repository are relative to that."""
+    command = " ".join([str(Path(arguments[0]).resolve()), *arguments[1:]])
+    return command.replace(f"{REPOSITORY / 'code'}/", "").replace(f"{REPOSITORY}/", "../")
 
 
 def device_name(device: torch.device) -> str:
