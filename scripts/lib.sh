@@ -42,7 +42,7 @@ uses_gpus() {
 
 # engine_knows_gpus: NVIDIA's container toolkit, as a runtime of the engine or as the hook beside it
 engine_knows_gpus() {
-  docker info --format '{{json .Runtimes}}' 2>/dev/null | grep -q nvidia ||
+  [[ $(docker info --format '{{json .Runtimes}}' 2>/dev/null) == *nvidia* ]] ||
     command -v nvidia-container-runtime-hook >/dev/null
 }
 

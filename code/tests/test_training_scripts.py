@@ -22,7 +22,8 @@ def run(tmp_path):
     """Run a script with a 'python' that notes its arguments; returns (status, notes, errors)."""
     log = tmp_path / "log"
     stand_in(tmp_path, "python", f'echo "python $*" | sed "s|{CODE}/||g" >> {log}')
-    stand_in(tmp_path, "scontrol", "echo node7; echo node8")
+    # More than a pipe holds: a reader that stops after the first host would show (exit 141).
+    stand_in(tmp_path, "scontrol", "printf 'node%d\\n' {7..20000}")
     stand_in(tmp_path, "srun", 'for SLURM_NODEID in 0 1; do export SLURM_NODEID; "$@"; done')
 
     def call(script: str, *arguments: str, **variables: str) -> tuple[int, list[str], str]:

@@ -20,7 +20,9 @@ shift 2
 here=${SLURM_SUBMIT_DIR:-$PWD}/tools
 gpus=${SLURM_GPUS_ON_NODE:-8}
 NNODES=${SLURM_NNODES:-1}
-MASTER_ADDR=$(scontrol show hostnames "${SLURM_JOB_NODELIST:?start this script with sbatch}" | head -n 1)
+# Read in full, then cut: a pipe closed after its first line would stop this script (pipefail).
+hosts=$(scontrol show hostnames "${SLURM_JOB_NODELIST:?start this script with sbatch}")
+MASTER_ADDR=${hosts%%$'\n'*}
 JOB_ID=${SLURM_JOB_ID}
 PORT=$((20000 + SLURM_JOB_ID % 20000))
 export NNODES MASTER_ADDR JOB_ID PORT
