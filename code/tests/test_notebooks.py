@@ -1,5 +1,6 @@
 """The notebooks run from top to bottom, and git has them without outputs."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -85,12 +86,16 @@ def test_failing_cell_is_named_in_one_line(tmp_path):
 def test_interrupted_run_is_one_line(tmp_path):
     stop = "import os, signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(600)"
     source = make_notebook(tmp_path / "a.ipynb", stop)
-    done = subprocess.run(
-        [sys.executable, "tools/run_notebooks.py", str(source), "--out", str(tmp_path / "out")],
-        cwd=CODE,
-        capture_output=True,
-        text=True,
-    )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    try:
+        done = subprocess.run(
+            [sys.executable, "tools/run_notebooks.py", str(source), "--out", str(tmp_path / "out")],
+            cwd=CODE,
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert done.returncode == 130
     assert done.stderr.splitlines()[-1] == "interrupted"
     assert "Traceback" not in done.stderr

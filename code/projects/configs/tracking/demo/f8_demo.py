@@ -1,4 +1,4 @@
-# Step two continued on generated data, from f5_demo: clips of eight frames, from scenes of forty.
+# Step two continued on generated data, from f5_demo: clips of eight frames, from long scenes.
 _base_ = ["./f5_demo.py"]
 
 data = dict(train=dict(num_frames_per_sample=8))
