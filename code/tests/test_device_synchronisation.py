@@ -19,13 +19,19 @@ from child_process import in_child
 from tiny_tracker import clip
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from projects.tracking_plugin import geometry
 from projects.tracking_plugin.config import load_config
+from projects.tracking_plugin.models.layers.detr3d_attention import project_to_cameras
+from projects.tracking_plugin.models.layers.frustum import frustum_points, lid_depths
 from projects.tracking_plugin.models.losses import tracking_loss
+from projects.tracking_plugin.models.matching.match_costs import BBox3DL1Cost
 from projects.tracking_plugin.registry import build_model
 from projects.tracking_plugin.structures import ClipBatch
 
 QUERIES, TRACKS, OBJECTS = 500, 7, 3
+RANGE = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
 CONFIGS = ("petr/f1_q500_800x320", "petr/f3_q500_800x320", "detr3d/f3_q500_800x320")
 
 
@@ -73,6 +79,43 @@ def test_tracking_waits_for_nothing_before_the_report(config: str) -> None:
         assert reported == [(QUERIES, "cuda"), (QUERIES + TRACKS, "cuda")]
 
     assert succeeds_on_fake_cuda(track)
+
+
+class MatrixProducts(TorchDispatchMode):
+    """Counts the operations that GPUs may compute in TF32."""
+
+    NAMES = ("mm", "bmm", "addmm", "baddbmm", "convolution", "matmul", "linear")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += op.overloadpacket.__name__ in self.NAMES
+        return op(*args, **(kwargs or {}))
+
+
+def test_positions_and_assignment_take_no_matrix_products() -> None:
+    """TF32 has 11 bits, 3 cm at 60 m: no projection, ego motion or cost may be computed in it
+    (and without a product forward there is none in the backward pass)."""
+
+    def positions() -> None:
+        pose = torch.eye(4, device="cuda")
+        points = torch.zeros(TRACKS, 3, device="cuda")
+        lidar2img = torch.eye(4, dtype=torch.float64, device="cuda").expand(1, 6, 4, 4)
+        codes = torch.zeros(2, TRACKS, 10, device="cuda")
+        with MatrixProducts() as products:
+            moved = geometry.change_lidar_frame(points, pose, pose)
+            geometry.transform_points(moved, pose)
+            depths = lid_depths(8, 1.0, 60.0, "cuda")
+            frustum_points(lidar2img, (4, 10), (64, 160), depths, RANGE)
+            project_to_cameras(points[None], lidar2img, (64, 160), RANGE)
+            BBox3DL1Cost()(codes, codes[0])
+            assert products.count == 0
+            torch.zeros(2, 3, device="cuda") @ torch.zeros(3, 2, device="cuda")
+            assert products.count == 1
+
+    assert succeeds_on_fake_cuda(positions)
 
 
 @pytest.mark.parametrize("config", CONFIGS)

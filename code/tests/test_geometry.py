@@ -94,6 +94,14 @@ def test_poses_form_a_group(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None
     )
 
 
+@given(points(), st.lists(poses(), min_size=2, max_size=2))
+def test_rotation_without_a_matrix_product(p: np.ndarray, pair: list[np.ndarray]) -> None:
+    """What positions take on a GPU."""
+    vectors, pose = torch.from_numpy(np.stack([p, -p])), torch.from_numpy(np.stack(pair))
+    sums = geo._sums_of_products(vectors, pose[..., :3, :3])
+    torch.testing.assert_close(sums, geo.rotate_vectors(vectors, pose), atol=1e-12, rtol=1e-12)
+
+
 @given(points(), poses(), poses())
 def test_transforming_twice_is_transforming_by_the_product(
     p: np.ndarray, a: np.ndarray, b: np.ndarray

@@ -8,6 +8,7 @@ from tiny_tracker import targets
 
 from projects.tracking_plugin.errors import UserError
 from projects.tracking_plugin.models.box_coder import normalize_bbox
+from projects.tracking_plugin.models.losses import tracking_loss
 from projects.tracking_plugin.models.losses.elementary import FocalLoss, L1Loss
 from projects.tracking_plugin.models.losses.tracking_loss import TrackingLoss
 from projects.tracking_plugin.models.trackers.track_instances import TrackInstances
@@ -133,6 +134,27 @@ def test_two_samples_are_averaged_and_share_the_box_normaliser():
     )
     boxes = (single[0]["loss_bbox"] * 3 + single[1]["loss_bbox"] * 1) / 2 / 2
     torch.testing.assert_close(both["loss_bbox"], boxes)
+
+
+def test_refined_boxes_are_averaged_over_the_own_positives(monkeypatch):
+    """Of a sample, and of a process: the mean over ranks is the detections' alone."""
+    monkeypatch.setattr(tracking_loss, "_mean_over_ranks", lambda count: count * 10)
+    criterion = TrackingLoss()
+    truths = [targets(3), targets(1, seed=5)]
+    logits, codes = predictions()
+    before = [instances([-1] * N)] * 2
+    samples, _ = criterion.match([logits] * 2, [codes] * 2, before, truths)
+    refined = [
+        s.replace(cache=s.cache.replace(logits=logits[-1], bboxes=codes[-1])) for s in samples
+    ]
+    both = criterion.memory_losses(refined, truths)
+    single = [criterion.memory_losses([s], [t]) for s, t in zip(refined, truths, strict=True)]
+    for name, value in both.items():
+        torch.testing.assert_close(value, (single[0][name] + single[1][name]) / 2)
+    three = refined[0].matched_gt_idxes >= 0
+    target = normalize_bbox(truths[0].boxes[refined[0].matched_gt_idxes[three]])
+    error = ((codes[-1][three] - target).abs() * criterion.code_weights).sum()
+    torch.testing.assert_close(single[0]["loss_mem_bbox"], 0.25 * error / 3)
 
 
 def test_forecast_loss_masks_steps_and_counts_unmatched_instances():

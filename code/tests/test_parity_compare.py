@@ -12,6 +12,8 @@ import torch
 from torch import nn
 
 from projects.tracking_plugin.errors import UserError
+from projects.tracking_plugin.parity.check_rules import entry_statistics, standard_errors
+from projects.tracking_plugin.parity.check_trajectory import judged_iterations
 from projects.tracking_plugin.parity.compare import GoldenFile, Row, compare
 from projects.tracking_plugin.parity.inputs import clip_images
 from projects.tracking_plugin.parity.run import check_file, golden_files, report
@@ -64,10 +66,48 @@ def test_images_are_zero_outside_of_the_valid_region() -> None:
     assert not img[..., 20:, :].any() and not img[..., 50:].any() and img[..., :20, :50].all()
 
 
-@pytest.mark.parametrize("name", ["g_unit_s0", "state_dict_summary", "e_nusc_s0", "input_check"])
+@pytest.mark.parametrize(
+    "name", ["g_unit_s0", "state_dict_summary", "e_nusc_s0", "input_check", "h_rules"]
+)
 def test_quick_golden_files(golden_dir: Path, name: str) -> None:
     rows = list(check_file(GoldenFile(golden_dir / f"{name}.json")))
     assert rows and [row for row in rows if not row.passed] == []
+
+
+def test_initial_weights_are_the_originals(golden_dir: Path) -> None:
+    rows = list(check_file(GoldenFile(golden_dir / "h_init.json")))
+    assert len(rows) == 9 * 4 and [row for row in rows if not row.passed] == []
+
+
+def test_another_distribution_of_initial_weights_is_noticed() -> None:
+    """A tenth more spread, another mean, a normal distribution of the same spread."""
+    torch.manual_seed(0)
+    reference = entry_statistics(torch.empty(65536).uniform_(-1, 1))
+    assert standard_errors(entry_statistics(torch.empty(65536).uniform_(-1, 1)), reference) < 5
+    for other in (
+        torch.empty(65536).uniform_(-1.1, 1.1),
+        torch.empty(65536).uniform_(-1, 1) + 0.05,
+        torch.randn(65536) / 3**0.5,
+    ):
+        assert standard_errors(entry_statistics(other), reference) > 6
+
+
+@pytest.mark.parametrize(
+    ("config", "factor", "frames", "judged"),
+    [
+        ("detr3d/f3_q500_1600x640", 0.001, 3, 4),
+        ("petr/f1_q500_800x320", 1, 1, 8),
+        ("petr/f3_q500_800x320", 1, 3, 2),
+        ("petr/f3_q500_800x320", 0.01, 3, 12),
+    ],
+)
+def test_how_much_of_a_trajectory_is_judged(
+    tmp_path: Path, config: str, factor: float, frames: int, judged: int
+) -> None:
+    meta = {"config": config, "lr_factor": factor, "frames": frames}
+    (tmp_path / "h_run_x_s0.json").write_text(json.dumps(meta))
+    np.savez(tmp_path / "h_run_x_s0.npz", losses=np.zeros((12, 2)))
+    assert judged_iterations(GoldenFile(tmp_path / "h_run_x_s0.json")) == judged
 
 
 def test_failures_are_rows_and_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -84,6 +84,15 @@ def test_detr3d_is_reproduced_to_the_last_bit(golden_dir: Path, name: str) -> No
         assert [arrays[f"f{t}.scores_3d"] for t in range(9)] == [0.0] * 9
 
 
+def test_an_optimiser_run_follows_the_originals(golden_dir: Path) -> None:
+    name = "h_run_petr_f1_s0"
+    done = run(sys.executable, "tools/check_parity.py", str(golden_dir), "--only", name, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = {row["array"]: row for row in json.loads(done.stdout)}
+    assert rows["lr"]["max_rel"] < 1e-12
+    assert [rows[f"losses.iteration{i}"]["note"] for i in (7, 8)] == ["", "shown, not judged"]
+
+
 @pytest.mark.parametrize(
     "command",
     [

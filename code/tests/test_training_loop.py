@@ -71,6 +71,31 @@ def test_log_json_has_what_mmcv_tools_read(tmp_path):
     assert list((tmp_path / "tf_logs").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({"checkpoint_config": {"interval": 2}}, ["epoch_2", "epoch_3"]),  # mmcv's meaning
+        ({"checkpoint_config": {"interval": 1}}, ["epoch_1", "epoch_2", "epoch_3"]),
+        ({"checkpoint_config": {"interval": 1, "max_keep_ckpts": 1}}, ["epoch_3"]),
+    ],
+)
+def test_checkpoints_every_so_many_epochs_and_at_the_end(tmp_path, changes, kept):
+    make_trainer(tmp_path, runner={"max_epochs": 3}, **changes).run()
+    assert sorted(path.stem for path in tmp_path.glob("epoch_*.pth")) == kept
+
+
+def test_an_evaluation_has_its_checkpoint(tmp_path):
+    seen = []
+
+    def evaluate(path, _world):
+        seen.append((path.name, path.is_file()))
+        return {"amota": 0.5}
+
+    changes = {"checkpoint_config": {"interval": 10}, "evaluation": {"interval": 1}}
+    make_trainer(tmp_path, evaluate=evaluate, **changes).run()
+    assert seen == [("epoch_1.pth", True), ("epoch_2.pth", True)]
+
+
 def test_bf16_trains(tmp_path):
     make_trainer(tmp_path, precision="bf16").run()
     losses = [line[2] for line in logged(tmp_path)]
@@ -95,7 +120,7 @@ def test_compile_names_parts_of_the_model(tmp_path, monkeypatch):
 
 
 def test_fp16_on_the_cpu_falls_back_and_says_so(tmp_path, capsys):
-    trainer = make_trainer(tmp_path, fp16={"loss_scale": 512.0})
+    trainer = make_trainer(tmp_path, precision="fp16")
     assert trainer.settings.precision == "fp32"
     assert "fp16 needs a GPU" in capsys.readouterr().out
 

@@ -52,7 +52,8 @@ def test_a_configuration_of_the_original_is_read():
     settings = read_settings(ORIGINAL)
     assert settings.max_epochs == 12 and settings.optimizer.lr == 1e-2
     assert settings.optimizer.rules["img_backbone"].lr_mult == 0.1
-    assert (settings.precision, settings.loss_scale, settings.grad_clip) == ("fp16", 512.0, 35.0)
+    assert (settings.precision, settings.loss_scale, settings.grad_clip) == ("fp32", 512.0, 35.0)
+    assert settings.states_fp16 and settings.tf32
     assert settings.checkpoint.max_keep_ckpts == 3 and settings.evaluation.interval == 24
     assert settings.log_interval == 50 and settings.tensorboard
     assert settings.samples_per_gpu == 1 and settings.workers_per_gpu == 4
@@ -108,10 +109,14 @@ def test_fp16_spellings():
         {"fp16": {"loss_scale": "dynamic"}, "optimizer_config": {"grad_clip": None}},
         {"optimizer_config": {"type": "Fp16OptimizerHook", "loss_scale": "dynamic"}},
     ):
-        settings = read_settings({**ORIGINAL, **change})
+        settings = read_settings({**ORIGINAL, **change, "precision": "fp16"})
         assert (settings.precision, settings.loss_scale) == ("fp16", "dynamic")
         assert settings.grad_clip is None
+        # Under mm's hook the release's network computes in fp32: half is asked for by name.
+        settings = read_settings({**ORIGINAL, **change})
+        assert (settings.precision, settings.states_fp16) == ("fp32", True)
     assert read_settings({**ORIGINAL, "precision": "bf16"}).precision == "bf16"
+    assert not read_settings(config()).states_fp16
 
 
 def test_published_schedule_by_hand():
@@ -173,7 +178,7 @@ def test_optimizer_groups_follow_the_rules():
     ("scale", "after"), [(512.0, 512.0), ("dynamic", 32768.0), ({"init_scale": 64.0}, 32.0)]
 )
 def test_loss_scaler_leaves_an_overflowing_step_out(scale, after):
-    settings = read_settings(config(fp16={"loss_scale": scale}))
+    settings = read_settings(config(fp16={"loss_scale": scale}, precision="fp16"))
     weight = torch.nn.Parameter(torch.ones(1))
     optimizer = torch.optim.SGD([weight], lr=1.0)
     scaler = LossScaler(settings, torch.device("cpu"))

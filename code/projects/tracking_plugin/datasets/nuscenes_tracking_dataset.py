@@ -26,6 +26,7 @@ from projects.tracking_plugin.datasets.frames import (
 from projects.tracking_plugin.datasets.infos import (
     ANNOTATION_KEYS,
     FORECASTING_KEYS,
+    Info,
     load_infos,
 )
 from projects.tracking_plugin.datasets.mm_pipeline import PIPELINE_KEYS, settings_from_pipelines
@@ -33,10 +34,10 @@ from projects.tracking_plugin.datasets.packed_infos import PackedInfos
 from projects.tracking_plugin.datasets.targets import frame_targets
 from projects.tracking_plugin.errors import UserError
 from projects.tracking_plugin.registry import DATASETS, TRANSFORMS
-from projects.tracking_plugin.structures import CAMERAS, CLASSES, ClipBatch, Frame
+from projects.tracking_plugin.structures import CAMERAS, CLASSES, ClipBatch, Frame, FrameTargets
 
 # Settings of the original's configurations that have one meaning here.
-_WITHOUT_MEANING = ("modality", "box_type_3d", "collect_keys", "filter_empty_gt", "samples_per_gpu")
+_WITHOUT_MEANING = ("modality", "box_type_3d", "collect_keys", "samples_per_gpu")
 
 
 @DATASETS.register_module()
@@ -57,6 +58,8 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
         size_divisor: images are zero-padded at the right and bottom to multiples of it.
         test_mode: frames in order, fixed augmentation, no targets.
         use_valid_flag: ground truth needs lidar or radar points; otherwise lidar points.
+        filter_empty_gt: instead of a training clip with a frame without ground truth, another one
+            is drawn, as in the original.
         forecasting: require future positions in the info file.
         version: nuScenes version the info file must be of; None: any.
         resizer: ``torch``, or ``pillow`` for the original's pixels bit for bit.
@@ -82,6 +85,7 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
         size_divisor: int = 32,
         test_mode: bool = False,
         use_valid_flag: bool = True,
+        filter_empty_gt: bool = True,
         forecasting: bool = True,
         version: str | None = None,
         resizer: Resizer = "torch",
@@ -99,6 +103,7 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
         self.mean = _triple(norm.get("mean", ClipBatch.mean), "img_norm_cfg.mean")
         self.std = _triple(norm.get("std", ClipBatch.std), "img_norm_cfg.std")
         self.augmentation = AugmentationConfig.from_dict(ida_aug_conf)
+        self.ann_file = ann_file
         self.data_root = data_root
         self.num_frames = 1 if test_mode else int(num_frames_per_sample)
         self.CLASSES = tuple(classes or CLASSES)
@@ -106,6 +111,7 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
         self.size_divisor = int(read.get("size_divisor", size_divisor))
         self.test_mode = test_mode
         self.use_valid_flag = use_valid_flag
+        self.filter_empty_gt = filter_empty_gt
         self.resizer: Resizer = resizer
         self.transforms: list[Callable[..., ClipSample]] = [
             TRANSFORMS.build(dict(transform)) for transform in transforms
@@ -138,9 +144,8 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
         random = None
         if not self.test_mode:
             random = np.random.RandomState([self.seed % 2**32, self.epoch, index])
+        infos, targets = self._clip(index, random)
         augmentation = draw_augmentation(self.augmentation, random)
-        indices = clip_indices(index, self._scene_of[index], self.num_frames)
-        infos = [self.infos[i] for i in indices]
         height, width = padded_size(augmentation.size, self.size_divisor)
         img = torch.zeros((len(infos), len(CAMERAS), height, width, 3), dtype=torch.uint8)
         frames = [info_to_frame(info, self.data_root) for info in infos]
@@ -158,14 +163,43 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
             scene_id=str(frames[-1].scene_id),
             mean=self.mean,
             std=self.std,
-            targets=[] if self.test_mode else [self._targets(info) for info in infos],
+            targets=targets,
         )
         for transform in self.transforms:
             sample = transform(sample, random)
         return sample
 
-    def _targets(self, info: Mapping[str, Any]) -> Any:
-        return frame_targets(dict(info), self.CLASSES, self.point_cloud_range, self.use_valid_flag)
+    def _clip(
+        self, index: int, random: np.random.RandomState | None
+    ) -> tuple[list[Info], list[FrameTargets]]:
+        """Infos and targets of clip ``index``, or of one drawn in its place (filter_empty_gt).
+
+        Raises:
+            UserError: every clip has a frame without ground truth.
+        """
+        infos = self._clip_infos(index)
+        if random is None:
+            return infos, []
+        targets = [self._targets(info) for info in infos]
+        if not self.filter_empty_gt or all(len(frame) for frame in targets):
+            return infos, targets
+        for other in random.permutation(len(self)):
+            infos = self._clip_infos(int(other))
+            targets = [self._targets(info) for info in infos]
+            if all(len(frame) for frame in targets):
+                return infos, targets
+        raise UserError(
+            f"no clip of {self.ann_file} has ground truth in every frame (classes "
+            f"{', '.join(self.CLASSES)}, range {self.point_cloud_range}): correct these settings "
+            "in the config, or set data.train.filter_empty_gt=False"
+        )
+
+    def _clip_infos(self, index: int) -> list[Info]:
+        indices = clip_indices(index, self._scene_of[index], self.num_frames)
+        return [self.infos[i] for i in indices]
+
+    def _targets(self, info: Info) -> FrameTargets:
+        return frame_targets(info, self.CLASSES, self.point_cloud_range, self.use_valid_flag)
 
 
 def _triple(values: Sequence[float], name: str) -> tuple[float, float, float]:

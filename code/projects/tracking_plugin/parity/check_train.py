@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from projects.tracking_plugin.models.trackers.track_instances import TrackInstances
 from projects.tracking_plugin.parity.arithmetic import arithmetic_of
 from projects.tracking_plugin.parity.compare import GoldenFile, Row
-from projects.tracking_plugin.parity.inputs import clip_images
-from projects.tracking_plugin.parity.models import reference_model
-from projects.tracking_plugin.structures import ClipBatch, FrameTargets
+from projects.tracking_plugin.parity.inputs import clip_images, read_targets
+from projects.tracking_plugin.parity.models import reference_model, training_without_chance
+from projects.tracking_plugin.structures import ClipBatch
 
 # A gradient below this share of the largest one is what float32 leaves of an exact zero, for
 # example of a bias that is added to all keys of a softmax.
@@ -26,7 +25,7 @@ def check(golden: GoldenFile) -> Iterator[Row]:
     """The loss dict, matches and queries of every frame, the gradient norm of every parameter."""
     model, batch = reference_model(golden), _clip(golden)
     with (
-        _training_without_chance(model),
+        training_without_chance(model),
         arithmetic_of(model),
         _recorded_matches(model.criterion) as frames,
     ):
@@ -103,41 +102,8 @@ def _clip(golden: GoldenFile) -> ClipBatch:
         lidar2img=lidar2img.expand(1, frames, *lidar2img.shape[-3:]),
         l2g=torch.from_numpy(arrays["l2g"])[None],
         timestamp=torch.from_numpy(arrays["timestamp"])[None],
-        targets=[[_targets(golden, f"in.f{t}") for t in range(frames)]],
+        targets=[[read_targets(arrays, f"in.f{t}") for t in range(frames)]],
     )
-
-
-def _targets(golden: GoldenFile, prefix: str) -> FrameTargets:
-    def read(name: str) -> torch.Tensor:
-        return torch.from_numpy(golden.arrays[f"{prefix}.{name}"])
-
-    return FrameTargets(
-        boxes=read("gt_boxes").float(),
-        labels=read("gt_labels"),
-        instance_inds=read("instance_inds"),
-        forecasting_locs=read("gt_forecasting_locs"),
-        forecasting_masks=read("gt_forecasting_masks"),
-    )
-
-
-@contextmanager
-def _training_without_chance(model: Any) -> Iterator[None]:
-    """Training mode without dropout and GridMask; undone afterwards."""
-    mask, model.grid_mask = model.grid_mask, None
-    dropouts: list[tuple[nn.Module, str, float]] = []
-    for module in model.modules():
-        for kind, name in ((nn.Dropout, "p"), (nn.MultiheadAttention, "dropout")):
-            if isinstance(module, kind):
-                dropouts.append((module, name, getattr(module, name)))
-                setattr(module, name, 0.0)
-    model.train()
-    try:
-        yield
-    finally:
-        model.eval()
-        model.grid_mask = mask
-        for module, name, value in dropouts:
-            setattr(module, name, value)
 
 
 @contextmanager

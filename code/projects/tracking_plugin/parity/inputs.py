@@ -1,10 +1,14 @@
-"""The images of the reference runs, drawn from a name."""
+"""The inputs of the reference runs: images drawn from a name, ground truth from the file."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+import torch
 
 from projects.tracking_plugin.parity.weights import named_generator
+from projects.tracking_plugin.structures import FrameTargets
 
 CAMERAS = 6
 BLOCK = 16
@@ -28,3 +32,18 @@ def clip_images(image: dict, frames: int | None = None) -> np.ndarray:
     img[..., valid_h:, :] = 0
     img[..., valid_w:] = 0
     return img
+
+
+def read_targets(arrays: Mapping[str, np.ndarray], prefix: str) -> FrameTargets:
+    """Ground truth of one frame from the arrays ``<prefix>.gt_boxes``, ...."""
+
+    def read(name: str) -> torch.Tensor:
+        return torch.from_numpy(arrays[f"{prefix}.{name}"])
+
+    return FrameTargets(
+        boxes=read("gt_boxes").float(),
+        labels=read("gt_labels"),
+        instance_inds=read("instance_inds"),
+        forecasting_locs=read("gt_forecasting_locs"),
+        forecasting_masks=read("gt_forecasting_masks"),
+    )

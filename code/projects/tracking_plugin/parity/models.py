@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from projects.tracking_plugin.config import load_config
 from projects.tracking_plugin.models.trackers.tracker import Cam3DTracker
@@ -48,3 +52,23 @@ def reference_frame(golden: GoldenFile) -> FrameBatch:
         l2g=torch.eye(4)[None],
         timestamp=torch.zeros(1, dtype=torch.float64),
     )
+
+
+@contextmanager
+def training_without_chance(model: Any) -> Iterator[None]:
+    """Training mode without dropout and GridMask; undone afterwards."""
+    mask, model.grid_mask = model.grid_mask, None
+    dropouts: list[tuple[nn.Module, str, float]] = []
+    for module in model.modules():
+        for kind, name in ((nn.Dropout, "p"), (nn.MultiheadAttention, "dropout")):
+            if isinstance(module, kind):
+                dropouts.append((module, name, getattr(module, name)))
+                setattr(module, name, 0.0)
+    model.train()
+    try:
+        yield
+    finally:
+        model.eval()
+        model.grid_mask = mask
+        for module, name, value in dropouts:
+            setattr(module, name, value)

@@ -31,6 +31,9 @@ CHECKS = {
     "b_head": "check_network:check_head",
     "d_track": "check_track:check",
     "c_train": "check_train:check",
+    "h_rules": "check_rules:check_rules",
+    "h_init": "check_rules:check_init",
+    "h_run": "check_trajectory:check",
 }
 # Inputs of the checks; nothing of ours to compare.
 INPUTS = ("cls_bias",)
@@ -58,7 +61,7 @@ def golden_files(folder: str | Path, only: str = "") -> list[GoldenFile]:
 def _order(golden: GoldenFile) -> tuple[str, int, str]:
     prefix = _prefix(golden.name)
     kinds = list(CHECKS)
-    with_model = prefix in kinds[kinds.index("a_feats") :]
+    with_model = prefix in kinds[kinds.index("a_feats") : kinds.index("h_rules")]
     return (golden.config if with_model else "", kinds.index(prefix) if prefix else 99, golden.name)
 
 

@@ -34,6 +34,7 @@ from projects.tracking_plugin.training.nan_guard import NanGuard
 from projects.tracking_plugin.training.optimizer import LossScaler, build_optimizer
 from projects.tracking_plugin.training.process import (
     StopSignals,
+    allow_tf32,
     hash_seed,
     quiet_worker,
     seed_everything,
@@ -75,6 +76,8 @@ class Trainer:
         self.job, self.world, self.log = job, world, log
         self.settings = settings = _fit_to_device(job.settings, world, log)
         self._seed(settings.seed + world.rank)
+        if world.device.type == "cuda":
+            allow_tf32(settings.tf32)
         self.model = job.model.to(world.device)
         if settings.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -116,7 +119,8 @@ class Trainer:
             self._evaluate_if_due()
             while self.iteration < self.total_iters:
                 stop = self._run_epoch(parallel)
-                self._save_position()
+                if stop or self._checkpoint_due_after_epoch():
+                    self._save_position()
                 if stop:
                     return False
                 self._evaluate_if_due()
@@ -357,10 +361,19 @@ class Trainer:
         settings = self.settings.checkpoint
         return not settings.by_epoch and self.iteration % settings.interval == 0
 
+    def _checkpoint_due_after_epoch(self) -> bool:
+        settings = self.settings.checkpoint
+        due = not settings.by_epoch or self.epoch % settings.interval == 0
+        return due or self.iteration == self.total_iters or self._evaluation_due()
+
+    def _evaluation_due(self) -> bool:
+        """Decided on the main process, which has the history."""
+        due = self.batch == 0 and self.job.evaluate is not None and self.history.is_due(self.epoch)
+        return distributed.broadcast_object(due)
+
     def _evaluate_if_due(self) -> None:
         """Evaluate after a whole epoch, once; the best weights are kept."""
-        due = self.batch == 0 and self.job.evaluate is not None and self.history.is_due(self.epoch)
-        if not distributed.broadcast_object(due):
+        if not self._evaluation_due():
             return
         assert self.job.evaluate is not None
         state = ckpt.rng_state()

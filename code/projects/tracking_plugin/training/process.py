@@ -19,6 +19,16 @@ def seed_everything(seed: int, deterministic: bool = False, benchmark: bool = Fa
     torch.backends.cudnn.deterministic = deterministic
 
 
+def allow_tf32(allowed: bool) -> None:
+    """Whether GPUs may multiply float32 matrices and convolve in TF32 (Ampere and later).
+
+    geometry.py, the losses and the assignment take no matrix products on a GPU, so the network
+    alone is concerned.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
 def hash_seed(*numbers: int) -> int:
     """One seed from several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -94,6 +94,11 @@ def _train(
                 request.config_file, work_dir, explicit, settings.load_from, log.line
             )
         )
+    if settings.states_fp16 and settings.precision == "fp32":
+        log.line(
+            "Fp16OptimizerHook in the config: the network computes in fp32, as the original's did "
+            "under that hook, and needs no loss scale; precision=bf16 or fp16 computes in half"
+        )
     trainer = Trainer(_build_job(request, cfg, settings, world, work_dir), world, log)
     if resume_from is not None:
         trainer.resume(resume_from)

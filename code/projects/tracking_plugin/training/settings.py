@@ -71,7 +71,14 @@ class NanGuardSettings:
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Everything the loop reads from a configuration file."""
+    """Everything the loop reads from a configuration file.
+
+    Attributes:
+        precision: of the network's products: fp32, fp16 or bf16; geometry and losses are fp32.
+        tf32: in fp32, GPUs that have TF32 multiply in it, as the published training did.
+        loss_scale: under fp16.
+        states_fp16: the configuration names mm's Fp16OptimizerHook or ``fp16``.
+    """
 
     optimizer: OptimizerSettings
     max_epochs: int
@@ -80,6 +87,8 @@ class TrainSettings:
     grad_clip: float | None = None
     grad_norm_type: float = 2.0
     precision: str = "fp32"
+    tf32: bool = True
+    states_fp16: bool = False
     loss_scale: float | str | Mapping[str, float] = 512.0
     checkpoint: CheckpointSettings = CheckpointSettings()
     evaluation: EvaluationSettings = EvaluationSettings()

@@ -1,4 +1,5 @@
-# Published training: 8 GPUs with one clip each, half precision, 12 epochs.
+# Published training: 8 GPUs with one clip each, 12 epochs. The rate is annealed once an epoch. The
+# hook is the release's: under it the network computed in fp32 (docs/training.md, precision).
 optimizer = dict(
     type="AdamW",
     lr=2e-4,
@@ -10,7 +11,6 @@ optimizer_config = dict(
 )
 lr_config = dict(
     policy="CosineAnnealing",
-    by_epoch=False,
     warmup="linear",
     warmup_iters=500,
     warmup_ratio=1.0 / 3,

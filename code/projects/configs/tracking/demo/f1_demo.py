@@ -9,7 +9,7 @@ optimizer = dict(lr=5e-4, paramwise_cfg=dict(custom_keys={"img_backbone": dict(l
 optimizer_config = dict(
     type="OptimizerHook", _delete_=True, grad_clip=dict(max_norm=35, norm_type=2)
 )
-lr_config = dict(warmup_iters=100, warmup_ratio=0.1, min_lr_ratio=1e-2)
+lr_config = dict(by_epoch=False, warmup_iters=100, warmup_ratio=0.1, min_lr_ratio=1e-2)
 runner = dict(max_epochs=10)
 evaluation = dict(interval=0)
 log_config = dict(interval=20)

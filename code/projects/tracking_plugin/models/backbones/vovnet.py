@@ -175,14 +175,7 @@ class VoVNet(nn.Module):
                 members.append((name, OSABlock(name, in_ch, conv_ch, out_ch, spec, block > 1)))
                 in_ch = out_ch
             self.add_module(stage, _sequential(members))
-        self.init_weights()
         self._freeze()
-
-    def init_weights(self) -> None:
-        """He initialisation of the convolutions."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight)
 
     def _freeze(self) -> None:
         frozen = ["stem", *STAGES][: self.frozen_stages + 1]

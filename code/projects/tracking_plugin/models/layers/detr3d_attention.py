@@ -85,9 +85,10 @@ class Detr3DCrossAtten(nn.Module):
         self.residual_dropout = nn.Dropout(dropout)
 
     def init_weights(self) -> None:
-        """Start with equal gates."""
+        """Start with equal gates and no bias of the output."""
         nn.init.zeros_(self.attention_weights.weight)
         nn.init.zeros_(self.attention_weights.bias)
+        nn.init.zeros_(self.output_proj.bias)
 
     def forward(
         self,

@@ -19,7 +19,7 @@ def stripes(size: int, period: int, width: int, start: int) -> Tensor:
 
 
 class GridMask(nn.Module):
-    """Zeroes a grid of squares, the same for all images of a call; training only.
+    """Zeroes a grid of squares, the same for all images of a call (a clip); training only.
 
     Args:
         ratio: width of the kept stripes relative to the grid's period.

@@ -171,7 +171,7 @@ class TransformerDecoder(DecoderLayers):
         return torch.stack(outputs)
 
 
-@MODELS.register_module(name=["PETRTransformer", "TemporalTransformer", "Detr3DTransformer"])
+@MODELS.register_module(name=["TemporalTransformer", "Detr3DTransformer"])
 class Transformer(nn.Module):
     """A decoder under the name ``decoder``: heads and reasoning share it.
 
@@ -196,3 +196,15 @@ class Transformer(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """See the decoder's ``forward``."""
         return self.decoder(*args, **kwargs)
+
+
+@MODELS.register_module()
+class PETRTransformer(Transformer):
+    """:class:`Transformer` whose feed-forward biases start at zero, as PETR's do."""
+
+    def init_weights(self) -> None:
+        """As the base class; linear layers without bias."""
+        super().init_weights()
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)

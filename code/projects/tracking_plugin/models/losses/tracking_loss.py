@@ -1,8 +1,9 @@
 """The losses of a clip: detection in every decoder layer, refined tracks, forecasts.
 
 Works on B samples at once so that B samples on one device and B devices with one sample each give
-the same gradients: class losses are averaged over a sample's own positives, box losses over the
-mean positives of all samples and ranks, and samples are averaged.
+the same gradients: class losses and those of refined tracks are averaged over a sample's own
+positives, the detections' box losses over the mean positives of all samples and ranks, and samples
+are averaged.
 """
 
 from __future__ import annotations
@@ -168,8 +169,9 @@ class TrackingLoss(nn.Module):
             cls, box = self._set_losses(
                 [x[layer] for x in logits],
                 [x[layer] for x in codes],
-                [m.gt_inds[layer] for m in matches],
+                rows := [m.gt_inds[layer] for m in matches],
                 targets,
+                _mean_over_ranks(_positives(rows).mean()).expand(len(rows)),
             )
             losses[f"{prefix}loss_cls"], losses[f"{prefix}loss_bbox"] = cls, box
         return losses
@@ -181,8 +183,9 @@ class TrackingLoss(nn.Module):
         cls, box = self._set_losses(
             [i.cache.logits for i in instances],
             [i.cache.bboxes for i in instances],
-            [i.matched_gt_idxes for i in instances],
+            rows := [i.matched_gt_idxes for i in instances],
             targets,
+            _positives(rows),
         )
         return {"loss_mem_cls": cls, "loss_mem_bbox": box}
 
@@ -221,18 +224,22 @@ class TrackingLoss(nn.Module):
         codes: Sequence[Tensor],
         gt_inds: Sequence[Tensor],
         targets: Sequence[FrameTargets],
+        box_factors: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Class and box loss; per sample logits [N, C], codes [N, 10], ground-truth rows [N]."""
-        positives = torch.stack([(rows >= 0).sum() for rows in gt_inds]).float()
-        box_factor = _mean_over_ranks(positives.mean()).clamp(min=1)
+        """Class and box loss; per sample logits [N, C], codes [N, 10], ground-truth rows [N].
+
+        Args:
+            box_factors: [B] what each sample's box loss is divided by (at least 1).
+        """
         cls_losses, box_losses = [], []
+        factors = zip(_positives(gt_inds).clamp(min=1), box_factors.clamp(min=1), strict=True)
         with torch.autocast(logits[0].device.type, enabled=False):
-            for cls, box, rows, count, truth in zip(
-                logits, codes, gt_inds, positives, targets, strict=True
+            for cls, box, rows, (count, box_factor), truth in zip(
+                logits, codes, gt_inds, factors, targets, strict=True
             ):
                 rows = rows.clamp(min=-1)
                 labels = _padded(truth.labels, self.num_classes)[rows]
-                cls_losses.append(self.loss_cls(cls.float(), labels, avg_factor=count.clamp(min=1)))
+                cls_losses.append(self.loss_cls(cls.float(), labels, avg_factor=count))
                 target = _padded(normalize_bbox(truth.boxes.float()), 0.0)[rows]
                 known = (rows >= 0) & target.isfinite().all(-1)
                 weight = known[:, None] * self.code_weights
@@ -251,6 +258,11 @@ def _carried_rows(obj_idxes: Tensor, gt_ids: Tensor) -> Tensor:
     present = same.any(1)
     absent = torch.where(obj_idxes >= 0, GONE, NO_OBJECT)
     return torch.where(present, same.long().argmax(1), absent)
+
+
+def _positives(gt_inds: Sequence[Tensor]) -> Tensor:
+    """[B] how many instances of each sample stand for a ground truth."""
+    return torch.stack([(rows >= 0).sum() for rows in gt_inds]).float()
 
 
 def _padded(values: Tensor, fill: float) -> Tensor:

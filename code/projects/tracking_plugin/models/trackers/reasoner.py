@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +23,6 @@ from projects.tracking_plugin.registry import build_model
 
 # The score of an instance that goes on by its forecast alone, as in the published tracker.
 PROVISIONAL_SCORE = 0.01
-PRIOR_PROBABILITY = 0.01
 
 
 def default_transformer(embed_dims: int = 256) -> dict[str, Any]:
@@ -92,8 +90,6 @@ class SpatialTemporalReasoner(nn.Module):
             self.spatial_transformer = build_model(spatial_transformer or default)
             self.track_cls = mlp_head(embed_dims, num_classes, num_reg_fcs)
             self.track_reg = mlp_head(embed_dims, CODE_SIZE, num_reg_fcs)
-            bias = cast(Tensor, self.track_cls[-1].bias)
-            nn.init.constant_(bias, -math.log(1 / PRIOR_PROBABILITY - 1))
         if future_reasoning:
             self.fut_temporal_transformer = build_model(fut_temporal_transformer or default)
             self.future_reg = mlp_head(embed_dims, 3, num_reg_fcs)
@@ -103,6 +99,9 @@ class SpatialTemporalReasoner(nn.Module):
                 nn.ReLU(inplace=True),
                 nn.Linear(embed_dims, embed_dims),
             )
+        for parameter in self.parameters():  # the transformers' matrices included
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
 
     # --- time passes ------------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ class Cam3DTracker(nn.Module):
         motion_prediction_ref_update: by their forecast; else by their velocity.
         runtime_tracker: thresholds of :class:`RuntimeTracker`.
         spatial_temporal_reason: arguments of :class:`SpatialTemporalReasoner`.
-        use_grid_mask: GridMask augmentation while training.
+        use_grid_mask: GridMask augmentation while training, drawn once for all images of a clip.
         train_cfg, test_cfg, pretrained, init_cfg: stated by mm-style configurations; unused.
     """
 
@@ -237,8 +237,7 @@ class Cam3DTracker(nn.Module):
         """Feature maps [B, T, V, D, h, w] of all images of the clips, in one backbone call."""
         img = batch.img
         if self.grid_mask is not None and self.training:
-            frames = img.flatten(0, 1)
-            img = torch.stack([self.grid_mask(frame) for frame in frames]).view(img.shape)
+            img = torch.stack([self.grid_mask(clip) for clip in img])
         return self.extract_feats(img)
 
     def with_detection_queries(self, tracks: TrackInstances | None) -> TrackInstances:
