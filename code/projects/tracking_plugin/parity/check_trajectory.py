@@ -39,7 +39,7 @@ def check(golden: GoldenFile) -> Iterator[Row]:
     """Learning rates, losses and gradient norms of every step, the change of every parameter."""
     reference, meta = golden.arrays, golden.meta
     with tempfile.TemporaryDirectory(prefix="pftrack_parity_") as folder:
-        run = _run(golden, Path(folder))
+        run = run_trajectory(golden, Path(folder))
     yield Row("lr", np.array(run.rates), reference["lr"], "rates")
     keys = [str(key) for key in meta["loss_keys"]]
     yield Row("loss_keys", sorted(run.losses[0]), sorted(keys))
@@ -64,7 +64,7 @@ def judged_iterations(golden: GoldenFile) -> int:
     return len(golden.arrays["losses"])
 
 
-def _change_rows(run: _Recorder, golden: GoldenFile) -> Iterator[Row]:
+def _change_rows(run: Recorder, golden: GoldenFile) -> Iterator[Row]:
     names = golden.meta["parameters"]
     norms = np.array([run.changes[name].norm().item() for name in names])
     dots = np.array([_projection(name, run.changes[name]) for name in names])
@@ -85,12 +85,13 @@ def _projection(name: str, change: Tensor) -> float:
     return float((change.double().numpy() * direction).sum())
 
 
-class _Recorder(TrainLog):
+class Recorder(TrainLog):
     """What happened in every step; writes nothing.
 
     Attributes:
         losses, grad_norms: of each step.  rates: smallest and largest learning rate of each.
         changes: by parameter, its value after the last step minus the first.
+        seconds: of each step.
     """
 
     def __init__(self) -> None:
@@ -99,9 +100,11 @@ class _Recorder(TrainLog):
         self.grad_norms: list[float] = []
         self.rates: list[tuple[float, float]] = []
         self.changes: dict[str, Tensor] = {}
+        self.seconds: list[float] = []
         self.optimizer: torch.optim.Optimizer | None = None
 
     def add(self, losses: dict[str, Tensor], data_time: float, step_time: float) -> None:
+        self.seconds.append(step_time)
         values = {name: value.item() for name, value in losses.items()}
         self.grad_norms.append(values.pop("grad_norm"))
         values.pop("loss")
@@ -126,9 +129,14 @@ class _Clips:
         return self.clips[(self.asked - 1) % len(self.clips)]
 
 
-def _run(golden: GoldenFile, folder: Path) -> _Recorder:
-    model, settings = _model_and_settings(golden.meta)
-    log = _Recorder()
+def run_trajectory(golden: GoldenFile, folder: Path, precision: str = "fp32") -> Recorder:
+    """Train as an h_run_ file says.
+
+    Args:
+        folder: for the last checkpoint.  precision: of the network.
+    """
+    model, settings = _model_and_settings(golden.meta, precision)
+    log = Recorder()
     float64 = golden.meta["float64"]
     if float64:
         model.double()
@@ -144,7 +152,7 @@ def _run(golden: GoldenFile, folder: Path) -> _Recorder:
     return log
 
 
-def _model_and_settings(meta: Mapping[str, Any]) -> tuple[nn.Module, TrainSettings]:
+def _model_and_settings(meta: Mapping[str, Any], precision: str) -> tuple[nn.Module, TrainSettings]:
     """The configuration with the file's backbone and schedule, and the formula's weights."""
     cfg = load_config(f"{CONFIGS}/{meta['config']}.py")
     cfg.model.img_backbone.spec_name = meta["backbone"]
@@ -153,6 +161,7 @@ def _model_and_settings(meta: Mapping[str, Any]) -> tuple[nn.Module, TrainSettin
     cfg.lr_config = {"policy": meta["policy"], **meta["lr_config"]}
     cfg.optimizer_config.grad_clip = meta["grad_clip"]
     cfg.runner = {"type": "EpochBasedRunner", "max_epochs": meta["epochs"]}
+    cfg.precision = precision
     cfg.data.workers_per_gpu = 0
     cfg.checkpoint_config = {"interval": meta["epochs"]}
     model = build_model(cfg.model)

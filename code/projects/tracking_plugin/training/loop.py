@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ class Trainer:
 
     def __init__(self, job: Job, world: World, log: TrainLog) -> None:
         self.job, self.world, self.log = job, world, log
-        self.settings = settings = _fit_to_device(job.settings, world, log)
+        self.settings = settings = job.settings
         self._seed(settings.seed + world.rank)
         if world.device.type == "cuda":
             allow_tf32(settings.tf32)
@@ -385,13 +385,6 @@ class Trainer:
             if self.history.add(self.epoch, metrics):
                 ckpt.copy_best(path, str(self.settings.evaluation.save_best))
         distributed.barrier()
-
-
-def _fit_to_device(settings: TrainSettings, world: World, log: TrainLog) -> TrainSettings:
-    if settings.precision == "fp16" and world.device.type == "cpu":
-        log.line("precision fp16 needs a GPU: training in fp32 on the CPU (or set precision=bf16)")
-        return replace(settings, precision="fp32")
-    return settings
 
 
 def _with_plain_user_errors(loader: DataLoader[ClipBatch]) -> Iterator[ClipBatch]:
