@@ -34,7 +34,8 @@ NUSCENES ?= data/nuscenes## nuScenes' folder
 VERSION ?= v1.0-trainval## v1.0-trainval, v1.0-mini or v1.0-test
 WORKERS ?=## processes that convert; default: one per core
 OUT ?= work_dirs/demo## the demo's folder
-ONLY ?=## part of it: a group of checkpoints, a benchmark
+ONLY ?=## part of it: a group of checkpoints, a benchmark, a training (f3_800x320, 800x320, f3)
+TRAIN ?= 0## 1: reproduce retrains the published detectors and trackers
 GOLDEN ?=## folder of golden files; default: the ones at hand
 PORT ?= 8888## JupyterLab's port on 127.0.0.1
 ARGS ?=## more arguments; for training, key=value overrides the configuration
@@ -59,7 +60,7 @@ CONFIGS := projects/configs/tracking
 
 # A dry run (make -n) shows the commands whatever this machine has.
 DRY_RUN := $(if $(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS)))),1)
-CHECKED := RUNTIME VARIANT DEVICE GPUS NNODES NODE_RANK MASTER_ADDR RES HEAD VERSION WORKERS PORT MAX_JOBS
+CHECKED := RUNTIME VARIANT DEVICE GPUS NNODES NODE_RANK MASTER_ADDR RES HEAD VERSION WORKERS PORT MAX_JOBS TRAIN
 
 # $(call fail,MESSAGE): one line, exit status 2
 fail = $(error $(1))
@@ -135,7 +136,12 @@ train-f1 train-f3:
 
 ##@ Targets: evaluation
 .PHONY: eval detect report reproduce video picture
-eval detect reproduce: GPUS := $(or $(GPUS),1)
+RETRAIN = $(filter 1,$(TRAIN))
+eval detect: GPUS := $(or $(GPUS),1)
+reproduce: GPUS := $(or $(GPUS),$(if $(RETRAIN),8,1))
+# An image size given by hand is a part of it, too.
+reproduce: ONLY := $(or $(ONLY),$(if $(RETRAIN),$(if $(findstring command line,$(origin RES)),$(RES))))
+ONLY_OPTION = $(if $(ONLY),--only '$(ONLY)')
 CONFIG_OPTION = $(if $(CONFIG),--config '$(call path-of,CONFIG,$(HINT_CONFIG))')
 WORK_DIR_OPTION = $(if $(WORK_DIR),--work-dir '$(WORK_DIR)')
 eval: ## tracking with a checkpoint: metrics, forecasting metrics, report
@@ -153,8 +159,9 @@ report: ## report (HTML, JSON, PNG) from an existing results file
 	  '$(call path-of,RESULT,$(HINT_RESULT))' $(if $(WORK_DIR),--out '$(WORK_DIR)') $(ARGS)
 	$(check)
 
-reproduce: ## published checkpoints: published against measured numbers
-	$(RUN) eval python tools/reproduce.py --gpus $(GPUS) $(if $(ONLY),--only '$(ONLY)') $(ARGS)
+reproduce: ## published checkpoints: published against measured numbers; TRAIN=1: retrain and compare
+	$(RUN) $(if $(RETRAIN),$(call write,$(WORK_DIR)) train python tools/retrain.py --gpus $(GPUS) $(WORK_DIR_OPTION),\
+	  eval python tools/reproduce.py --gpus $(GPUS)) $(ONLY_OPTION) $(ARGS)
 	$(check)
 
 video: ## camera and bird's-eye videos of a results file

@@ -38,6 +38,7 @@ RUN_BY = {
     "tools/make_video.py": "test_video.py",
     "tools/report.py": "test_tools.py",
     "tools/reproduce.py": "test_inference_files.py",
+    "tools/retrain.py": "test_retraining_run.py",
     "tools/run_notebooks.py": "test_notebooks.py",
     "tools/slurm_train.sh": "test_training_scripts.py",
     "tools/test_tracking.py": "test_inference_run.py",

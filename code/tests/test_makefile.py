@@ -106,6 +106,9 @@ def test_help_lists_every_target_and_every_variable_with_its_default():
         (["data", "WORKERS=all"], "WORKERS=all: must be a whole number"),
         (["jupyter", "PORT=http"], "PORT=http: must be a whole number"),
         (["demo", "RES=foo"], "RES=foo: must be one of: 800x320 1600x640"),
+        (["reproduce", "GPUS=8"], "GPUS=8: this machine has 0 usable"),
+        (["reproduce", "TRAIN=yes"], "TRAIN=yes: must be one of: 0 1"),
+        (["reproduce", "TRAIN=1", "HEAD=detr3d"], "HEAD=detr3d: TRAIN=1 trains what the record"),
         (["build", "VARIANT=rocm"], "VARIANT=rocm: must be one of: cuda cpu dev"),
         (["build", "MAX_JOBS=all"], "MAX_JOBS=all: must be a whole number"),
         (["test", "RUNTIME=podman"], "RUNTIME=podman: must be one of: auto docker native"),
@@ -141,6 +144,19 @@ def test_wrong_value_is_one_line_and_status_2(project: Path, arguments: list[str
             "--root-path 'data/nuscenes' --out-dir 'data/nuscenes' "
             "--extra-tag tracking_forecasting --version v1.0 --forecasting --workers 4",
         ),
+        (
+            ["reproduce", "ONLY=f3_all"],
+            "scripts/run.sh eval python tools/reproduce.py --gpus 1 --only 'f3_all'",
+        ),
+        (
+            ["reproduce", "TRAIN=1"],
+            "scripts/run.sh train python tools/retrain.py --gpus 8",
+        ),
+        (
+            ["reproduce", "TRAIN=1", "RES=800x320", "GPUS=4", "WORK_DIR=/a/b", "ARGS=--plan"],
+            "scripts/run.sh --write '/a/b' train python tools/retrain.py --gpus 4 "
+            "--work-dir '/a/b' --only '800x320' --plan",
+        ),
         (["test", "ARGS=-k geometry"], "scripts/run.sh test python -m pytest -k geometry"),
     ],
 )
@@ -150,6 +166,13 @@ def test_dry_run_shows_the_command_on_any_machine(
     done = run(project, "-n", *arguments)
     assert done.returncode == 0, done.stderr
     assert words(done.stdout).strip() == command
+
+
+def test_a_retraining_prints_its_plan_before_it_looks_for_gpus(project: Path):
+    (project / "scripts" / "run.sh").write_text('#!/bin/sh\necho "runs $*"\n')
+    done = run(project, "reproduce", "TRAIN=1", "GPUS=8")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("runs train python tools/retrain.py --gpus 8\n")
 
 
 def test_checkpoint_is_found_below_checkpoints(project: Path):

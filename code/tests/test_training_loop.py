@@ -66,7 +66,8 @@ def test_log_json_has_what_mmcv_tools_read(tmp_path):
     lines = [json.loads(text) for text in path.read_text().splitlines()]
     assert [(line["epoch"], line["iter"]) for line in lines] == [(1, 2), (1, 4), (2, 2), (2, 4)]
     expected = {"mode", "epoch", "iter", "lr", "memory", "time", "data_time", "loss", "grad_norm"}
-    assert expected | {"loss_cls", "loss_bbox"} == lines[0].keys()
+    assert expected | {"steps", "loss_cls", "loss_bbox"} == lines[0].keys()
+    assert [line["steps"] for line in lines] == [2, 2, 2, 2]
     assert lines[0]["loss"] == pytest.approx(lines[0]["loss_cls"] + lines[0]["loss_bbox"], rel=1e-5)
     assert list((tmp_path / "tf_logs").iterdir())
 

@@ -65,7 +65,7 @@ def find_initial_weights(
         if found is not None:
             log(f"step one found in the work dir: {found}")
             return found
-    published = _published(configured) if configured else None
+    published = find_published(configured) if configured else None
     if published is not None:
         return published
     if previous is not None:
@@ -102,7 +102,8 @@ def _trained_config(path: Path) -> str:
     return str(content["meta"].get("record", {}).get("config_file", "./unknown"))
 
 
-def _published(name: str) -> Path | None:
+def find_published(name: str) -> Path | None:
+    """A configuration's ``load_from``, as named or anywhere below ``checkpoints/``."""
     try:
         return find_checkpoint(name)
     except UserError:

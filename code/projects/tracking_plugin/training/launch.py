@@ -54,7 +54,13 @@ def main(arguments: list[str]) -> int:
 
 def end_with_launcher() -> None:
     """In a worker: SIGTERM (save, end) when the launcher is killed; nobody else would send it."""
-    if _MISTAKE in os.environ and sys.platform == "linux":
+    if _MISTAKE in os.environ:
+        end_with_parent()
+
+
+def end_with_parent() -> None:
+    """In a new process: SIGTERM when the one that started it is gone."""
+    if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

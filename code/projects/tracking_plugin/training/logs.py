@@ -86,7 +86,7 @@ class TrainLog:
         self._losses.clear()
         self._counts.clear()
         self._seconds = dict.fromkeys(self._seconds, 0.0)
-        self._steps = 0
+        steps, self._steps = self._steps, 0
         if not self.is_main:
             return
         per_step = (time.monotonic() - self.started) / max(self.steps_done, 1)
@@ -98,7 +98,8 @@ class TrainLog:
             f"time: {times['time']:.3f}, data_time: {times['data_time']:.3f}, "
             f"memory: {memory}, {shown}"
         )
-        values = {"mode": "train", "epoch": epoch, "iter": batch, "lr": lr, "memory": memory}
+        values = {"mode": "train", "epoch": epoch, "iter": batch, "steps": steps}
+        values |= {"lr": lr, "memory": memory}
         self._write_json({**values, **times, **losses})
         self._scalars("train", {**losses, **times, "lr": lr, "memory": float(memory)}, iteration)
 

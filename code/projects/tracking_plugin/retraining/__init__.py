@@ -1,0 +1,1 @@
+"""Retraining the published trackers: the reference record, the plan, the runs, the comparison."""
