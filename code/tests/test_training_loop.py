@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from training_toy import ToyModel, logged, make_trainer
@@ -120,10 +121,16 @@ def test_compile_names_parts_of_the_model(tmp_path, monkeypatch):
         make_trainer(tmp_path, model=model, compile="head").run()
 
 
-def test_fp16_on_the_cpu_falls_back_and_says_so(tmp_path, capsys):
-    trainer = make_trainer(tmp_path, precision="fp16")
-    assert trainer.settings.precision == "fp32"
-    assert "fp16 needs a GPU" in capsys.readouterr().out
+def test_fp16_trains_with_a_scaled_loss(tmp_path):
+    """The scale that the configuration states is there, and gone from the gradients."""
+    trainer = make_trainer(tmp_path, precision="fp16", fp16={"loss_scale": 64.0})
+    assert trainer.run() and trainer.scaler.scaler.get_scale() == 64.0
+    losses, norms = zip(*[line[2:] for line in logged(tmp_path)], strict=True)
+    exact = make_trainer(tmp_path / "fp32")
+    exact.run()
+    expected = [line[2:] for line in logged(tmp_path / "fp32")]
+    np.testing.assert_allclose(losses, [loss for loss, _ in expected], rtol=0.05)
+    np.testing.assert_allclose(norms, [norm for _, norm in expected], rtol=0.2)
 
 
 def test_more_gpus_than_there_are(monkeypatch):

@@ -69,11 +69,12 @@ def demo_runs(iterations: int) -> None:
 def run(argv: list[str]) -> int:
     """Entry of ``tools/bench.py precision``."""
     parser = argparse.ArgumentParser(prog="bench.py precision", description=__doc__)
-    parser.add_argument("golden", nargs="?", type=Path, default=Path("tests/golden"))
+    parser.add_argument("golden", nargs="?", type=Path, help="default: none of these runs")
     parser.add_argument("--iterations", type=int, default=200, help="of the demo; 0: none")
     parser.add_argument("--only", default="h_run", help="golden files beginning with this")
     args = parser.parse_args(argv)
-    golden_runs(args.golden, args.only)
+    if args.golden:
+        golden_runs(args.golden, args.only)
     if args.iterations:
         demo_runs(args.iterations)
     return 0
