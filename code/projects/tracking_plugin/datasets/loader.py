@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Subset
 
+from projects.tracking_plugin.datasets.class_names import class_names
 from projects.tracking_plugin.datasets.collate import collate_clips
 from projects.tracking_plugin.datasets.nuscenes_tracking_dataset import NuScenesTrackingDataset
 from projects.tracking_plugin.errors import UserError
@@ -22,7 +23,7 @@ def build_dataset(
 
     Args:
         cfg: an expanded configuration.
-        split: ``train``, ``val`` or ``test``; the latter two are in test mode.
+        split: ``train``, or ``val``, ``test``, ``test_tracking``, which are in test mode.
         overrides: arguments that replace those of the configuration.
 
     Raises:
@@ -31,7 +32,9 @@ def build_dataset(
     section = (cfg.get("data") or {}).get(split)
     if not section:
         raise UserError(f"the config has no 'data.{split}'")
-    section = dict(section) | {"test_mode": split != "train"} | overrides
+    if split == "train" and section.get("test_mode"):
+        raise UserError("'data.train' in the config: test_mode=True is not a training split")
+    section = {"classes": class_names(cfg), **section, "test_mode": split != "train", **overrides}
     if DATASETS.get(section.get("type", "")) is None:
         raise UserError(
             f"unknown dataset '{section.get('type')}' in 'data.{split}' of the config (known: "

@@ -33,10 +33,8 @@ from projects.tracking_plugin.datasets.packed_infos import PackedInfos
 from projects.tracking_plugin.datasets.targets import frame_targets
 from projects.tracking_plugin.errors import UserError
 from projects.tracking_plugin.registry import DATASETS, TRANSFORMS
+from projects.tracking_plugin.stated import accept
 from projects.tracking_plugin.structures import CAMERAS, CLASSES, ClipBatch, Frame
-
-# Settings of the original's configurations that have one meaning here.
-_WITHOUT_MEANING = ("modality", "box_type_3d", "collect_keys", "filter_empty_gt", "samples_per_gpu")
 
 
 @DATASETS.register_module()
@@ -65,6 +63,7 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
         seed: of the augmentation.
         pipeline, pipeline_single, pipeline_post, pipeline_multiframe: of the original's
             configurations, read by :mod:`mm_pipeline`.
+        modality: of the original's configurations; cameras are the only input.
 
     Raises:
         UserError: from the info file (:func:`load_infos`), the settings, or an image.
@@ -89,7 +88,8 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
         seed: int = 0,
         **mm_settings: Any,
     ) -> None:
-        read = _read_mm_settings(mm_settings)
+        self.CLASSES = tuple(classes or CLASSES)
+        read = _read_mm_settings(mm_settings, self.CLASSES, test_mode)
         ida_aug_conf = read.get("ida_aug_conf", ida_aug_conf)
         if ida_aug_conf is None:
             raise UserError("the dataset in the config has no 'ida_aug_conf' (image size)")
@@ -101,18 +101,18 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
         self.augmentation = AugmentationConfig.from_dict(ida_aug_conf)
         self.data_root = data_root
         self.num_frames = 1 if test_mode else int(num_frames_per_sample)
-        self.CLASSES = tuple(classes or CLASSES)
         self.point_cloud_range = read.get("point_cloud_range", point_cloud_range)
         self.size_divisor = int(read.get("size_divisor", size_divisor))
         self.test_mode = test_mode
         self.use_valid_flag = use_valid_flag
+        self.forecasting = bool(forecasting and read.get("forecasting", True))
         self.resizer: Resizer = resizer
         self.transforms: list[Callable[..., ClipSample]] = [
             TRANSFORMS.build(dict(transform)) for transform in transforms
         ]
         self.seed = seed
         self.epoch = 0
-        needed = () if test_mode else (*ANNOTATION_KEYS, *(FORECASTING_KEYS * forecasting))
+        needed = () if test_mode else (*ANNOTATION_KEYS, *(FORECASTING_KEYS * self.forecasting))
         info_file = load_infos(ann_file, version, needed)
         self.version = info_file.version
         self.scenes = info_file.scenes
@@ -174,12 +174,22 @@ def _triple(values: Sequence[float], name: str) -> tuple[float, float, float]:
     return float(values[0]), float(values[1]), float(values[2])
 
 
-def _read_mm_settings(settings: dict[str, Any]) -> dict[str, Any]:
+def _read_mm_settings(
+    settings: dict[str, Any], classes: Sequence[str], test_mode: bool
+) -> dict[str, Any]:
     """Arguments that settings of the original's configurations stand for."""
-    unknown = [k for k in settings if k not in (*_WITHOUT_MEANING, *PIPELINE_KEYS)]
-    if unknown:
+    accept(settings, "NuScenesTrackingDataset", read=(*PIPELINE_KEYS, "modality"))
+    accept(settings.get("modality") or {}, "modality")
+    read = settings_from_pipelines(settings.get(key) for key in PIPELINE_KEYS)
+    lost = [name for name in classes if name not in read.get("classes", classes)]
+    if lost:
         raise UserError(
-            f"unknown setting '{unknown[0]}' of NuScenesTrackingDataset in the config: see "
-            "docs/preprocessing.md for the known ones"
+            f"the dataset in the config has the class '{lost[0]}', which its TrackObjectNameFilter "
+            "drops: give both the same classes"
         )
-    return settings_from_pipelines(settings.get(key) for key in PIPELINE_KEYS)
+    if not test_mode and not read.get("augment", True):
+        raise UserError(
+            "TrackResizeCropFlipImage in the config: training=False in the training split is not "
+            "supported: narrow resize_lim and set rand_flip=False in its data_aug_conf instead"
+        )
+    return read

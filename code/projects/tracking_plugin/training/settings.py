@@ -71,7 +71,11 @@ class NanGuardSettings:
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Everything the loop reads from a configuration file."""
+    """Everything the loop reads from a configuration file.
+
+    Attributes:
+        notes: lines that name what the file states without effect, for the log.
+    """
 
     optimizer: OptimizerSettings
     max_epochs: int
@@ -97,4 +101,4 @@ class TrainSettings:
     static_graph: bool = False
     channels_last: bool = True
     compile: tuple[str, ...] = ()
-    unread: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

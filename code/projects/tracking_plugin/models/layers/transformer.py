@@ -171,7 +171,15 @@ class TransformerDecoder(DecoderLayers):
         return torch.stack(outputs)
 
 
-@MODELS.register_module(name=["PETRTransformer", "TemporalTransformer", "Detr3DTransformer"])
+@MODELS.register_module(
+    name=[
+        "PETRTransformer",
+        "PETRTrackingTransformer",
+        "TemporalTransformer",
+        "Detr3DTransformer",
+        "Detr3DTrackingTransformer",
+    ]
+)
 class Transformer(nn.Module):
     """A decoder under the name ``decoder``: heads and reasoning share it.
 
