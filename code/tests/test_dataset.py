@@ -217,10 +217,6 @@ def test_pipelines_of_the_original_configurations_are_read(make: Any) -> None:
         ({"pipeline": [{"type": "TrackPadMultiViewImage", "size": (320, 800)}]}, "size_divisor"),
         ({"pipeline": [{"type": "TrackPadMultiViewImage", "size_diviser": 32}]}, "size_diviser"),
         (
-            {"pipeline": [{"type": "TrackResizeCropFlipImage", "training": False}]},
-            "training=False in the training split",
-        ),
-        (
             {"pipeline": [{"type": "TrackObjectNameFilter", "classes": CLASSES[:9]}]},
             "the class 'barrier', which its TrackObjectNameFilter drops",
         ),

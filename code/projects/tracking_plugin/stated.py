@@ -2,7 +2,7 @@
 
 This is the one list of them. Sections and components take such settings through :func:`accept`,
 which refuses unknown ones and values that ask for something else than what is done. What somebody
-could believe to have an effect is named when a training starts (:func:`without_effect`).
+could believe to have an effect is named when a training starts (:func:`notes`).
 """
 
 from __future__ import annotations
@@ -81,7 +81,10 @@ _NECK = dict.fromkeys(
     Stated("about levels that are added: none is", quiet=True),
 )
 _CODER = {"voxel_size": Stated(_VOXELS)}
-_TEST_SPLIT = {"num_frames_per_sample": Stated("testing goes frame by frame", done=(1,))}
+_TEST_SPLIT = {
+    "num_frames_per_sample": Stated("testing goes frame by frame", done=(1,)),
+    "test_mode": Stated("testing is in test mode", done=(True,)),
+}
 _WITHOUT = Stated("not loaded here", only=(False,))
 _TRANSFORMS: dict[str, dict[str, Stated]] = {
     "LoadPointsFromFile": {"": Stated(_POINTS)},
@@ -265,15 +268,22 @@ def unknown_setting(where: str, key: str, known: Collection[str]) -> UserError:
     return UserError(f"unknown setting {named} in the config: {hint}")
 
 
-def without_effect(cfg: Mapping[str, Any]) -> list[str]:
-    """One line for each reason why settings of ``cfg`` have no effect, with these settings."""
+def without_effect(cfg: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Settings of ``cfg`` that have no effect, as dotted paths, by the reason.
+
+    In a list of components, such as a pipeline, a path has the component's type.
+    """
     found: dict[str, list[str]] = {}
-    sections = {name: cfg[name] for name in _SECTIONS if name in cfg}
-    top = {name: cfg[name] for name in STATED[""] if name in cfg}
-    _collect(cfg, {**top, **sections}, "", "", found)
+    names = [name for name in (*STATED[""], *_SECTIONS) if name in cfg]
+    _collect(cfg, {name: cfg[name] for name in names}, "", "", found)
+    return found
+
+
+def notes(cfg: Mapping[str, Any]) -> list[str]:
+    """:func:`without_effect` as one line for each reason."""
     return [
         f"stated in the config, without effect here: {', '.join(_merge_splits(names))} ({why})"
-        for why, names in found.items()
+        for why, names in without_effect(cfg).items()
     ]
 
 

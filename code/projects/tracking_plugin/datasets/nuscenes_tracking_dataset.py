@@ -89,7 +89,7 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
         **mm_settings: Any,
     ) -> None:
         self.CLASSES = tuple(classes or CLASSES)
-        read = _read_mm_settings(mm_settings, self.CLASSES, test_mode)
+        read = _read_mm_settings(mm_settings, self.CLASSES)
         ida_aug_conf = read.get("ida_aug_conf", ida_aug_conf)
         if ida_aug_conf is None:
             raise UserError("the dataset in the config has no 'ida_aug_conf' (image size)")
@@ -174,9 +174,7 @@ def _triple(values: Sequence[float], name: str) -> tuple[float, float, float]:
     return float(values[0]), float(values[1]), float(values[2])
 
 
-def _read_mm_settings(
-    settings: dict[str, Any], classes: Sequence[str], test_mode: bool
-) -> dict[str, Any]:
+def _read_mm_settings(settings: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
     """Arguments that settings of the original's configurations stand for."""
     accept(settings, "NuScenesTrackingDataset", read=(*PIPELINE_KEYS, "modality"))
     accept(settings.get("modality") or {}, "modality")
@@ -186,10 +184,5 @@ def _read_mm_settings(
         raise UserError(
             f"the dataset in the config has the class '{lost[0]}', which its TrackObjectNameFilter "
             "drops: give both the same classes"
-        )
-    if not test_mode and not read.get("augment", True):
-        raise UserError(
-            "TrackResizeCropFlipImage in the config: training=False in the training split is not "
-            "supported: narrow resize_lim and set rand_flip=False in its data_aug_conf instead"
         )
     return read

@@ -12,14 +12,9 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from projects.tracking_plugin import stated
 from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.stated import (
-    STATED,
-    accept,
-    same,
-    unknown_setting,
-    without_effect,
-)
+from projects.tracking_plugin.stated import accept, same, unknown_setting
 from projects.tracking_plugin.training.settings import (
     CheckpointSettings,
     EvaluationSettings,
@@ -50,7 +45,7 @@ def read_settings(cfg: Mapping[str, Any]) -> TrainSettings:
     Raises:
         UserError: an unknown setting, by name, or a value that cannot be honoured.
     """
-    known = _TOP_LEVEL | set(STATED[""]) | _READ_ELSEWHERE
+    known = _TOP_LEVEL | set(stated.STATED[""]) | _READ_ELSEWHERE
     helpers = []
     for name in cfg:
         if name in known or name.startswith("_"):
@@ -87,13 +82,15 @@ def read_settings(cfg: Mapping[str, Any]) -> TrainSettings:
 
 def _notes(cfg: Mapping[str, Any], helpers: Sequence[str]) -> list[str]:
     """Lines that name what the configuration states without effect."""
-    notes = without_effect(cfg)
+    notes = stated.notes(cfg)
     epochs = (cfg.get("runner") or {}).get("max_epochs")
     if epochs is not None and cfg.get("total_epochs") not in (None, epochs):
         notes.append(f"total_epochs={cfg['total_epochs']} in the config: runner.max_epochs counts")
-    if any((cfg.get("data") or {}).get(split, {}).get("classes") for split in _SPLITS):
+    splits = [(cfg.get("data") or {}).get(split) or {} for split in _SPLITS]
+    if any(split.get("classes") for split in splits):
         helpers = [*helpers, "class_names"]
-    values = [value for name in (*_TOP_LEVEL, "data", "model") for value in _nested(cfg.get(name))]
+    sections = [*(cfg.get(name) for name in (*_TOP_LEVEL, "model")), splits]
+    values = [value for section in sections for value in _nested(section)]
     unread = [n for n in helpers if n in cfg and not any(_made_from(cfg[n], v) for v in values)]
     if unread:
         notes.append(
@@ -294,7 +291,7 @@ def _check_workflow(workflow: Any) -> None:
 def _check_hooks(hooks: Any) -> None:
     for hook in hooks or []:
         kind = str(hook.get("type"))
-        if not kind.endswith("Hook") or kind not in STATED:
+        if not kind.endswith("Hook") or kind not in stated.STATED:
             raise UserError(
                 f"setting 'custom_hooks' in the config: '{kind}' is not supported; "
                 "remove it or add its work to projects/tracking_plugin/training/loop.py"
