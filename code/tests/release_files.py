@@ -8,9 +8,17 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import pytest
+
+from projects.tracking_plugin.errors import run_cli
+
+CODE = Path(__file__).resolve().parents[1]
 DATA = json.loads(Path(__file__).with_name("release_settings.json").read_text(encoding="utf-8"))
 NAMES: list[str] = DATA["configurations"]
 
@@ -85,3 +93,32 @@ def small(name: str, data_root: Path, infos: dict[str, Path]) -> list[str]:
             f"{image}.resize_lim=(0.1, 0.11)",
         ]
     return options
+
+
+def load_tool(name: str) -> ModuleType:
+    """A command line of ``tools/`` as a module."""
+    spec = spec_from_file_location(f"{name}_tool", CODE / "tools" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+TRAIN, TEST_TRACKING = load_tool("train"), load_tool("test_tracking")
+
+
+def train(config: Path, *arguments: object) -> int:
+    """Exit status of ``tools/train.py`` on the CPU, in this process."""
+    command = [str(config), "--device", "cpu", *map(str, arguments)]
+    with pytest.raises(SystemExit) as left:
+        run_cli(lambda: TRAIN.main(command))
+    return left.value.code
+
+
+def track(config: Path, checkpoint: Path, *arguments: object) -> int:
+    """Exit status of ``tools/test_tracking.py`` on the CPU, in this process."""
+    command = ["test_tracking.py", str(config), str(checkpoint), "--gpus", "0"]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as left:
+        patch.setattr(sys, "argv", [*command, *map(str, arguments)])
+        run_cli(TEST_TRACKING.main)
+    return left.value.code

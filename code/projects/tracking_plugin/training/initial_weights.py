@@ -6,6 +6,7 @@ Step two (f3) continues step one (f1), f5 continues f3. Names of configurations 
 
 from __future__ import annotations
 
+import logging
 import pickle
 import re
 import sys
@@ -118,6 +119,7 @@ def initialize_mm_modules(model: nn.Module, name: str = "model") -> None:
         if not isinstance(child, runner.BaseModule):
             initialize_mm_modules(child, where)
             continue
+        logging.disable(logging.INFO)  # mmcv has a paragraph for every parameter
         try:
             child.init_weights()
         except (OSError, RuntimeError, pickle.UnpicklingError) as error:
@@ -125,6 +127,8 @@ def initialize_mm_modules(model: nn.Module, name: str = "model") -> None:
                 f"init_cfg of {where} in the config: {' '.join(str(error).split())}; give a file "
                 "of its weights, or use load_from"
             ) from error
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 def newest_of_configuration(

@@ -118,7 +118,8 @@ class Cam3DTracker(nn.Module):
         nn.init.uniform_(self.reference_points.weight, 0, 1)
         if self.query_feat_embedding is not None:
             nn.init.zeros_(self.query_feat_embedding.weight)
-        self.img_backbone.requires_grad_(train_backbone)
+        if not train_backbone:  # else it may have frozen parts of its own
+            self.img_backbone.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Cam3DTracker:
         """Training mode; a frozen backbone stays in evaluation mode."""
