@@ -62,13 +62,14 @@ class ImageSettings:
 
     @classmethod
     def from_config(cls, cfg: Config) -> ImageSettings:
-        """Read ``cfg.data.test`` (or ``val``), pipelines of the original included.
+        """Read ``cfg.data.test_tracking`` (or ``test``, ``val``), the original's pipelines included.
 
         Raises:
             UserError: the configuration does not say how large the images are.
         """
         data = cfg.get("data") or {}
-        split: Mapping[str, Any] = data.get("test") or data.get("val") or {}
+        splits = (data.get(name) for name in ("test_tracking", "test", "val"))
+        split: Mapping[str, Any] = next(filter(None, splits), {})
         split = {**split, **settings_from_pipelines(split.get(key) for key in PIPELINE_KEYS)}
         conf = split.get("ida_aug_conf")
         if conf is None:
