@@ -124,8 +124,9 @@ def test_wrong_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         load_config(broken)
     broken.write_text('_base_ = "./missing.py"\n')
-    with pytest.raises(UserError, match=r"missing\.py"):
+    with pytest.raises(UserError, match=r"missing\.py.*check its _base_") as error:
         load_config(broken)
+    assert "\n" not in str(error.value)
     broken.write_text('custom_imports = dict(imports=["no_such_package"])\n')
     with pytest.raises(UserError, match="no_such_package"):
         load_config(broken)

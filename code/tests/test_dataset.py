@@ -185,7 +185,12 @@ def test_pipelines_of_the_original_configurations_are_read(make: Any) -> None:
     ]
     post = [
         {"type": "TrackResizeCropFlipImage", "data_aug_conf": IDA, "training": True},
-        {"type": "TrackNormalizeMultiviewImage", "mean": [1, 2, 3], "std": [4, 5, 6]},
+        {
+            "type": "TrackNormalizeMultiviewImage",
+            "mean": [1, 2, 3],
+            "std": [4, 5, 6],
+            "to_rgb": False,
+        },
         {"type": "TrackPadMultiViewImage", "size_divisor": 64},
         {"type": "Collect3D", "keys": ["img"]},
     ]
@@ -208,6 +213,16 @@ def test_pipelines_of_the_original_configurations_are_read(make: Any) -> None:
         ({"data_rot": "x"}, "unknown setting 'data_rot'"),
         ({"pipeline": [{"type": "GlobalRotScaleTransImage"}]}, "'GlobalRotScaleTransImage'"),
         ({"pipeline": [{"type": "NormalizeMultiviewImage", "to_rgb": True}]}, "to_rgb=True"),
+        ({"pipeline": [{"type": "NormalizeMultiviewImage"}]}, "to_rgb=True, which is also meant"),
+        ({"pipeline": [{"type": "TrackPadMultiViewImage", "size": (320, 800)}]}, "size_divisor"),
+        ({"pipeline": [{"type": "TrackPadMultiViewImage", "size_diviser": 32}]}, "size_diviser"),
+        (
+            {"pipeline": [{"type": "TrackObjectNameFilter", "classes": CLASSES[:9]}]},
+            "the class 'barrier', which its TrackObjectNameFilter drops",
+        ),
+        ({"modality": {"use_camera": False}}, "'modality.use_camera=False'"),
+        ({"modality": {"use_radar": True}}, "'modality.use_radar=True'"),
+        ({"box_type_3d": "Camera"}, "box_type_3d=Camera"),
         ({"img_norm_cfg": {"to_rgb": True}}, "to_rgb=True"),
         ({"img_norm_cfg": {"mean": [1.0]}}, "three numbers"),
         ({"version": "v1.0-trainval"}, r"v1\.0-trainval is asked for"),

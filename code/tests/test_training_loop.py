@@ -159,9 +159,11 @@ def test_step_two_finds_step_one(tmp_path, monkeypatch):
             Path(config), tmp_path / "f3_toy", explicit, configured, lines.append
         )
 
-    published = tmp_path / "published.pth"
+    monkeypatch.chdir(tmp_path)
+    published = Path("ckpts/f1_q5_e12.pth")
+    published.parent.mkdir()
     with pytest.raises(UserError, match=r"step two needs a trained step one.*make train-f1"):
-        find(configured="ckpts/missing.pth")
+        find(configured=str(published))
     published.write_bytes(b"weights")
     assert find(configured=str(published)) == published
 
@@ -173,8 +175,15 @@ def test_step_two_finds_step_one(tmp_path, monkeypatch):
         find(explicit="nowhere.pth")
     with pytest.raises(UserError, match="no checkpoint of other/f1_toy"):
         find(config="other/f3_toy.py")  # another family's step one does not count
-    assert find(configured="ckpts/missing.pth", config="toy/f1_toy.py") is None
+    published.unlink()
+    assert find(configured=str(published), config="toy/f1_toy.py") is None
     assert "random" in lines[-1]
+
+    own = tmp_path / "own.pth"  # a file of the user's own goes before the step one that lies near
+    with pytest.raises(UserError, match=r"no checkpoint '.*own\.pth'"):
+        find(configured=str(own), config="toy/f1_toy.py")
+    own.write_bytes(b"weights")
+    assert find(configured=str(own)) == own
 
 
 def test_what_was_loaded_takes_three_lines(tmp_path, capsys):

@@ -22,6 +22,7 @@ from projects.tracking_plugin.datasets.augmentation import (
     ImageAugmentation,
     draw_augmentation,
 )
+from projects.tracking_plugin.datasets.class_names import class_names
 from projects.tracking_plugin.datasets.frames import FrameArrays, prepare_frame
 from projects.tracking_plugin.datasets.mm_pipeline import PIPELINE_KEYS, settings_from_pipelines
 from projects.tracking_plugin.errors import UserError
@@ -31,6 +32,7 @@ from projects.tracking_plugin.models.checkpoint_io import load_into
 from projects.tracking_plugin.registry import build_model
 from projects.tracking_plugin.structures import (
     CLASSES,
+    TRACKING_CLASSES,
     ClipBatch,
     Frame,
     FrameBatch,
@@ -60,13 +62,14 @@ class ImageSettings:
 
     @classmethod
     def from_config(cls, cfg: Config) -> ImageSettings:
-        """Read ``cfg.data.test`` (or ``val``), pipelines of the original included.
+        """Read ``cfg.data.test_tracking`` (or ``test``, ``val``) with the original's pipelines.
 
         Raises:
             UserError: the configuration does not say how large the images are.
         """
         data = cfg.get("data") or {}
-        split: Mapping[str, Any] = data.get("test") or data.get("val") or {}
+        splits = (data.get(name) for name in ("test_tracking", "test", "val"))
+        split: Mapping[str, Any] = next(filter(None, splits), {})
         split = {**split, **settings_from_pipelines(split.get(key) for key in PIPELINE_KEYS)}
         conf = split.get("ida_aug_conf")
         if conf is None:
@@ -213,7 +216,11 @@ def load_tracker(
     cfg = load_config(config) if isinstance(config, (str, Path)) else config
     target = _device(device)
     images = ImageSettings.from_config(cfg)
+    classes = class_names(cfg)
     model = build_model(cfg.model)
+    model.runtime_tracker.tracked_labels = [
+        label for label, name in enumerate(classes) if name in TRACKING_CLASSES
+    ]
     if checkpoint is not None:
         report = load_into(model, checkpoint)
         if report.missing or report.mismatched:
@@ -227,7 +234,7 @@ def load_tracker(
     if compile:
         acceleration.compile_network(model)
     acceleration.precision_context(dtype, target)  # refuses what the device cannot do
-    return Tracker(model, images, tuple(cfg.get("class_names") or CLASSES), dtype)
+    return Tracker(model, images, classes, dtype)
 
 
 def _device(device: str | torch.device) -> torch.device:

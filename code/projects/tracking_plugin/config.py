@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from projects.tracking_plugin.errors import UserError, run_cli
+from projects.tracking_plugin.plugins import import_plugins
 
 if TYPE_CHECKING:
     from mmcv import Config
@@ -30,7 +31,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
             to an existing setting or to an existing section (lists: ``a.0.b=value``).
 
     Raises:
-        UserError: no such file, a file that is no configuration, an override of nothing.
+        UserError: no such file, a file that is no configuration, an override of nothing, a module
+            it asks for that cannot be imported.
     """
     from mmcv import Config
 
@@ -43,7 +45,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise UserError(f"config {path} cannot be read: {type(error).__name__}: {error}") from None
     for override in overrides:
         _apply(cfg, override)
-    _import_custom(cfg)
+    import_plugins(cfg, found)
     return cfg
 
 
@@ -114,20 +116,6 @@ def _did_you_mean(node: Any, part: str) -> str:
         return ""
     close = difflib.get_close_matches(part, [str(k) for k in node], n=1, cutoff=0.8)
     return f": did you mean '{close[0]}'?" if close else ""
-
-
-def _import_custom(cfg: Config) -> None:
-    """Import the modules that ``custom_imports`` or the original's ``plugin_dir`` name."""
-    import importlib
-
-    custom = cfg.get("custom_imports") or {}
-    names = custom.get("imports", [])
-    for name in [names] if isinstance(names, str) else names:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            if not custom.get("allow_failed_imports", False):
-                raise UserError(f"custom_imports in the config: {name}: {error}") from None
 
 
 def main() -> None:

@@ -31,7 +31,8 @@ def build_model(cfg: Mapping[str, Any], **defaults: Any) -> Any:
         defaults: keyword arguments used where ``cfg`` does not set them.
 
     Raises:
-        UserError: no registry knows the name, or the component has no such arguments.
+        UserError: no registry knows the name, or the component has no such arguments or takes no
+            such value.
     """
     cfg = {**defaults, **cfg}
     if "type" not in cfg:
@@ -40,8 +41,9 @@ def build_model(cfg: Mapping[str, Any], **defaults: Any) -> Any:
         cfg["type"] = find_model(cfg["type"])
     try:
         return MODELS.build(cfg)
-    except TypeError as error:
-        if "argument" in str(error):  # raised for the arguments themselves, by name
+    except (TypeError, ValueError) as error:
+        # A TypeError for the arguments themselves names one; a ValueError is about its value.
+        if isinstance(error, ValueError) or "argument" in str(error):
             raise UserError(f"model in the config: {error}") from error
         raise
 

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Subset
 
+from projects.tracking_plugin.datasets.class_names import class_names
 from projects.tracking_plugin.datasets.collate import collate_clips
+from projects.tracking_plugin.datasets.mm_pipeline import PIPELINE_KEYS, settings_from_pipelines
 from projects.tracking_plugin.datasets.nuscenes_tracking_dataset import NuScenesTrackingDataset
 from projects.tracking_plugin.errors import UserError
 from projects.tracking_plugin.registry import DATASETS
@@ -22,7 +24,7 @@ def build_dataset(
 
     Args:
         cfg: an expanded configuration.
-        split: ``train``, ``val`` or ``test``; the latter two are in test mode.
+        split: ``train``, or ``val``, ``test``, ``test_tracking``, which are in test mode.
         overrides: arguments that replace those of the configuration.
 
     Raises:
@@ -31,7 +33,8 @@ def build_dataset(
     section = (cfg.get("data") or {}).get(split)
     if not section:
         raise UserError(f"the config has no 'data.{split}'")
-    section = dict(section) | {"test_mode": split != "train"} | overrides
+    _check_mode(section, split)
+    section = {"classes": class_names(cfg), **section, "test_mode": split != "train", **overrides}
     if DATASETS.get(section.get("type", "")) is None:
         raise UserError(
             f"unknown dataset '{section.get('type')}' in 'data.{split}' of the config (known: "
@@ -42,6 +45,20 @@ def build_dataset(
     except TypeError as error:
         cause = error.__cause__ or error
         raise UserError(f"'data.{split}' in the config: {cause}") from None
+
+
+def _check_mode(section: Mapping[str, Any], split: str) -> None:
+    """Refuse a training split without augmentation, and a test split with it."""
+    training = split == "train"
+    read = settings_from_pipelines(section.get(key) for key in PIPELINE_KEYS)
+    if training and section.get("test_mode"):
+        raise UserError("'data.train' in the config: test_mode=True is not for training")
+    if read.get("augment", training) != training:
+        raise UserError(
+            f"'data.{split}' in the config: TrackResizeCropFlipImage has training={not training}; "
+            "training draws its augmentation, from as narrow a data_aug_conf as you like, and "
+            "testing does not"
+        )
 
 
 def build_dataloader(

@@ -11,32 +11,30 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from projects.tracking_plugin.errors import UserError
+from projects.tracking_plugin.stated import accept
 
 PIPELINE_KEYS = ("pipeline", "pipeline_single", "pipeline_post", "pipeline_multiframe")
 
-# Transform -> {its setting: our argument}; settings that are absent here have one meaning only.
+# Transform -> {its setting: our argument}; stated.py has the settings without effect.
 _READ: dict[str, dict[str, str]] = {
-    "ResizeCropFlipImage": {"data_aug_conf": "ida_aug_conf"},
+    "ResizeCropFlipImage": {"data_aug_conf": "ida_aug_conf", "training": "augment"},
     "NormalizeMultiviewImage": {"mean": "mean", "std": "std"},
     "PadMultiViewImage": {"size_divisor": "size_divisor"},
     "InstanceRangeFilter": {"point_cloud_range": "point_cloud_range"},
     "ObjectRangeFilter": {"point_cloud_range": "point_cloud_range"},
     "ObjectNameFilter": {"classes": "classes"},
     "DefaultFormatBundle3D": {"class_names": "classes"},
+    "LoadAnnotations3D": {"with_forecasting": "forecasting"},
+    "LoadAnnotations3DForecasting": {},
+    "MultiScaleFlipAug3D": {"transforms": "transforms"},
+    # Their work is done anyway (or, for points, by no model here).
+    "LoadMultiViewImageFromFiles": {},
+    "Collect3D": {},
+    "FormatBundle3D": {},
+    "FormatBundle3DTrack": {},
+    "LoadPointsFromFile": {},
+    "LoadPointsFromMultiSweeps": {},
 }
-# Transforms whose work every dataset here does (or, for points, that no model here needs).
-_BUILT_IN = (
-    "LoadMultiViewImageFromFiles",
-    "LoadAnnotations3D",
-    "LoadAnnotations3DForecasting",
-    "Collect3D",
-    "FormatBundle3D",
-    "FormatBundle3DTrack",
-    "ScaleMultiViewImage3D",
-    "LoadPointsFromFile",
-    "LoadPointsFromMultiSweeps",
-    "MultiScaleFlipAug3D",
-)
 
 
 def settings_from_pipelines(pipelines: Iterable[Any]) -> dict[str, Any]:
@@ -49,18 +47,20 @@ def settings_from_pipelines(pipelines: Iterable[Any]) -> dict[str, Any]:
     for transform in (t for pipeline in pipelines if pipeline for t in pipeline):
         name = transform.get("type") if isinstance(transform, Mapping) else None
         plain = str(name).removeprefix("Forecast").removeprefix("Track")
-        if plain in _READ:
-            read = {o: transform[k] for k, o in _READ[plain].items() if transform.get(k)}
-        elif plain in _BUILT_IN:
-            read = settings_from_pipelines([transform.get("transforms")])
-        else:
+        if plain not in _READ:
             raise UserError(
                 f"the dataset's pipeline in the config names the transform '{name}', which is not "
                 "known here: give the dataset its settings as arguments (ida_aug_conf, "
                 "point_cloud_range, ...), or register it and list it in 'transforms'"
             )
-        if transform.get("to_rgb"):
-            raise UserError(f"'{name}' in the config: to_rgb=True is not supported, models eat BGR")
+        accept(transform, str(name), read=("type", *_READ[plain]))
+        if plain == "NormalizeMultiviewImage" and transform.get("to_rgb", True):
+            raise UserError(
+                f"'{name}' in the config: to_rgb=True, which is also meant where nothing is "
+                "stated, is not supported: models take BGR"
+            )
+        read = {o: transform[k] for k, o in _READ[plain].items() if k in transform}
+        settings.update(settings_from_pipelines([read.pop("transforms", None)]))
         for key in ("mean", "std"):
             if key in read:
                 settings.setdefault("img_norm_cfg", {})[key] = read.pop(key)

@@ -34,10 +34,8 @@ from projects.tracking_plugin.datasets.packed_infos import PackedInfos
 from projects.tracking_plugin.datasets.targets import frame_targets
 from projects.tracking_plugin.errors import UserError
 from projects.tracking_plugin.registry import DATASETS, TRANSFORMS
+from projects.tracking_plugin.stated import accept
 from projects.tracking_plugin.structures import CAMERAS, CLASSES, ClipBatch, Frame, FrameTargets
-
-# Settings of the original's configurations that have one meaning here.
-_WITHOUT_MEANING = ("modality", "box_type_3d", "collect_keys", "samples_per_gpu")
 
 
 @DATASETS.register_module()
@@ -68,6 +66,7 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
         seed: of the augmentation.
         pipeline, pipeline_single, pipeline_post, pipeline_multiframe: of the original's
             configurations, read by :mod:`mm_pipeline`.
+        modality: of the original's configurations; cameras are the only input.
 
     Raises:
         UserError: from the info file (:func:`load_infos`), the settings, or an image.
@@ -93,7 +92,8 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
         seed: int = 0,
         **mm_settings: Any,
     ) -> None:
-        read = _read_mm_settings(mm_settings)
+        self.CLASSES = tuple(classes or CLASSES)
+        read = _read_mm_settings(mm_settings, self.CLASSES)
         ida_aug_conf = read.get("ida_aug_conf", ida_aug_conf)
         if ida_aug_conf is None:
             raise UserError("the dataset in the config has no 'ida_aug_conf' (image size)")
@@ -106,19 +106,19 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
         self.ann_file = ann_file
         self.data_root = data_root
         self.num_frames = 1 if test_mode else int(num_frames_per_sample)
-        self.CLASSES = tuple(classes or CLASSES)
         self.point_cloud_range = read.get("point_cloud_range", point_cloud_range)
         self.size_divisor = int(read.get("size_divisor", size_divisor))
         self.test_mode = test_mode
         self.use_valid_flag = use_valid_flag
         self.filter_empty_gt = filter_empty_gt
+        self.forecasting = bool(forecasting and read.get("forecasting", True))
         self.resizer: Resizer = resizer
         self.transforms: list[Callable[..., ClipSample]] = [
             TRANSFORMS.build(dict(transform)) for transform in transforms
         ]
         self.seed = seed
         self.epoch = 0
-        needed = () if test_mode else (*ANNOTATION_KEYS, *(FORECASTING_KEYS * forecasting))
+        needed = () if test_mode else (*ANNOTATION_KEYS, *(FORECASTING_KEYS * self.forecasting))
         info_file = load_infos(ann_file, version, needed)
         self.version = info_file.version
         self.scenes = info_file.scenes
@@ -208,12 +208,15 @@ def _triple(values: Sequence[float], name: str) -> tuple[float, float, float]:
     return float(values[0]), float(values[1]), float(values[2])
 
 
-def _read_mm_settings(settings: dict[str, Any]) -> dict[str, Any]:
+def _read_mm_settings(settings: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
     """Arguments that settings of the original's configurations stand for."""
-    unknown = [k for k in settings if k not in (*_WITHOUT_MEANING, *PIPELINE_KEYS)]
-    if unknown:
+    accept(settings, "NuScenesTrackingDataset", read=(*PIPELINE_KEYS, "modality"))
+    accept(settings.get("modality") or {}, "modality")
+    read = settings_from_pipelines(settings.get(key) for key in PIPELINE_KEYS)
+    lost = [name for name in classes if name not in read.get("classes", classes)]
+    if lost:
         raise UserError(
-            f"unknown setting '{unknown[0]}' of NuScenesTrackingDataset in the config: see "
-            "docs/preprocessing.md for the known ones"
+            f"the dataset in the config has the class '{lost[0]}', which its TrackObjectNameFilter "
+            "drops: give both the same classes"
         )
-    return settings_from_pipelines(settings.get(key) for key in PIPELINE_KEYS)
+    return read

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from projects.tracking_plugin.inference.job import InferenceJob
+from projects.tracking_plugin.inference.job import InferenceJob, tracking_section
 from projects.tracking_plugin.inference.runner import InferenceRun, run_inference
 from projects.tracking_plugin.inference.sharding import choose_devices
 
@@ -76,10 +76,16 @@ def make_job(
     args: argparse.Namespace, config: str | Path, checkpoint: str | Path, task: Any = "tracking"
 ) -> InferenceJob:
     """The job that parsed options describe."""
+    section, note = None, None
+    if task == "tracking" and args.split == "val":
+        section, note = tracking_section(str(config), args.cfg_options)
+    if note:
+        print(note, flush=True)
     return InferenceJob(
         config=str(config),
         checkpoint=str(checkpoint),
         split=args.split,
+        section=section,
         overrides=tuple(args.cfg_options),
         task=task,
         precision=args.precision,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from projects.tracking_plugin.api import load_tracker
+from projects.tracking_plugin.api import ImageSettings, load_tracker
 from projects.tracking_plugin.config import load_config
 from projects.tracking_plugin.datasets.frames import FrameArrays, prepared_frames
 from projects.tracking_plugin.inference.detection import detect_frame
@@ -42,6 +42,9 @@ class SceneRunner:
             dtype=job.precision,
             fuse_conv_bn=job.fuse_conv_bn,
             compile=job.compile,
+        )
+        self.tracker.images = ImageSettings(
+            dataset.test_augmentation(), dataset.mean, dataset.std, dataset.size_divisor
         )
         self.clock = StageClock()
         self.tracker.model.stage = self.clock

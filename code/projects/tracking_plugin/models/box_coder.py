@@ -81,8 +81,9 @@ class BoxCoder:
         post_center_range: boxes with a centre outside of it are not reported.
         max_num: most boxes of a frame.
         num_classes: number of classes.
-        voxel_size, score_threshold: stated by configurations of the original, without effect; the
-            run-time tracker's ``output_threshold`` decides.
+        score_threshold: only scores above it are reported, beside the run-time tracker's
+            ``output_threshold``.
+        voxel_size: stated by configurations of the original, without effect.
     """
 
     pc_range: Sequence[float] = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
@@ -103,4 +104,4 @@ class BoxCoder:
         low, high = boxes.new_tensor(self.post_center_range).view(2, 3)
         centers = boxes[rows, :3]
         inside = ((centers >= low) & (centers <= high)).all(-1)
-        return rows[inside & (best > output_threshold)]
+        return rows[inside & (best > max(output_threshold, self.score_threshold or 0.0))]

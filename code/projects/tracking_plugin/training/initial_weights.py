@@ -6,17 +6,37 @@ Step two (f3) continues step one (f1), f5 continues f3. Names of configurations 
 
 from __future__ import annotations
 
+import logging
+import pickle
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from projects.tracking_plugin.errors import UserError
 from projects.tracking_plugin.models.checkpoint_io import CHECKPOINTS_DIR, find_checkpoint
 from projects.tracking_plugin.training.checkpoint import find_latest
 
 _PREVIOUS_STEP = {3: 1, 5: 3}
+# What the shipped configurations and the original's load; results of earlier steps take their
+# place. Any other name is a file of the user's own.
+PUBLISHED_STARTS = tuple(
+    f"ckpts/{name}.pth"
+    for name in (
+        "fcos3d_vovnet_imgbackbone-remapped",
+        "f1_q5_e12",
+        "f1_q5_fullres_e24",
+        "f3_q5_e12",
+        "f1_detr3d_e12",
+        "f1_detr3d_fullres_e24",
+        "demo/f1_demo",
+        "demo/f3_demo",
+        "demo/f5_demo",
+    )
+)
 
 
 def configuration_name(config_file: str | Path) -> str:
@@ -42,9 +62,9 @@ def find_initial_weights(
 ) -> Path | None:
     """The checkpoint whose weights a training begins with.
 
-    In this order: the file named explicitly (LOAD_FROM); for step two the newest checkpoint of its
-    step one in the work dir or a folder beside it; the configuration's ``load_from``, looked up
-    below ``checkpoints/`` too.
+    In this order: the file named explicitly (LOAD_FROM), or by a ``load_from`` of the user's own;
+    for step two the newest checkpoint of its step one in the work dir or a folder beside it; the
+    published file that the configuration names, looked up below ``checkpoints/`` too.
 
     Args:
         explicit: LOAD_FROM; 'none' starts from random weights.
@@ -55,10 +75,12 @@ def find_initial_weights(
         backbone (said in the log).
 
     Raises:
-        UserError: the explicit file is missing, or step two has nothing to start from.
+        UserError: the user's file is missing, or step two has nothing to start from.
     """
     if explicit:
         return None if explicit.lower() == "none" else find_checkpoint(explicit)
+    if configured and configured not in PUBLISHED_STARTS:
+        return find_checkpoint(configured)
     previous = previous_configuration(config_file)
     if previous is not None:
         found = newest_of_configuration(previous, work_dir, log)
@@ -81,6 +103,32 @@ def find_initial_weights(
             "starting from random ones"
         )
     return None
+
+
+def initialize_mm_modules(model: nn.Module, name: str = "model") -> None:
+    """Initialise what mmdet or mmdet3d built, as their trainers do: ``init_cfg`` or their default.
+
+    Raises:
+        UserError: the file that an ``init_cfg`` names cannot be read.
+    """
+    runner = sys.modules.get("mmcv.runner")
+    if runner is None:  # then nothing of theirs was built
+        return
+    for child_name, child in model.named_children():
+        where = f"{name}.{child_name}"
+        if not isinstance(child, runner.BaseModule):
+            initialize_mm_modules(child, where)
+            continue
+        logging.disable(logging.INFO)  # mmcv has a paragraph for every parameter
+        try:
+            child.init_weights()
+        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+            raise UserError(
+                f"init_cfg of {where} in the config: {' '.join(str(error).split())}; give a file "
+                "of its weights, or use load_from"
+            ) from error
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 def newest_of_configuration(

@@ -1,18 +1,20 @@
 """Reads mm-style configuration sections into checked, typed settings (settings.py).
 
-Every key of a section is either read here, listed as meaningless here (``_ACCEPTED``), or named in
-an error. Top-level names that nobody knows are helper variables of the config file (mm files are
-full of them): those that look like a misspelled setting are errors, the others are listed in the
-log (:attr:`TrainSettings.unread`).
+Every key of a section is either read here, listed as one without effect (stated.py), or named in an
+error. Top-level names that nobody knows are helper variables of the config file (mm files are full
+of them): those that look like a misspelled setting are errors; those from which no setting was made
+are named in the log (:attr:`TrainSettings.notes`).
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from projects.tracking_plugin import stated
 from projects.tracking_plugin.errors import UserError
+from projects.tracking_plugin.stated import accept, same, unknown_setting
 from projects.tracking_plugin.training.settings import (
     CheckpointSettings,
     EvaluationSettings,
@@ -25,44 +27,9 @@ from projects.tracking_plugin.training.settings import (
 
 PRECISIONS = ("fp32", "fp16", "bf16")
 
-# Settings of mm runners that mean nothing here, and why.
-_ACCEPTED: dict[str, dict[str, str]] = {
-    "": {
-        "dist_params": "the backend follows the device: nccl or gloo",
-        "mp_start_method": "workers are forked by torch's DataLoader",
-        "opencv_num_threads": "the loader sets one thread per worker",
-        "log_level": "the log has one level",
-        "gpu_ids": "torchrun assigns the GPUs",
-        "auto_scale_lr": "lr is taken as written",
-        "momentum_config": "momentum is constant",
-        "device": "chosen by --device",
-        "auto_resume": "chosen by --auto-resume",
-        "custom_imports": "done when the config is loaded",
-        "plugin": "our modules register themselves",
-        "plugin_dir": "our modules register themselves",
-    },
-    "evaluation": dict.fromkeys(
-        ["pipeline", "metric", "jsonfile_prefix", "by_epoch", "gpu_collect", "tmpdir", "rule"],
-        "evaluation is streaming tracking of the val split",
-    ),
-    "checkpoint_config": dict.fromkeys(
-        ["type", "save_optimizer", "out_dir", "save_last", "sync_buffer", "create_symlink"],
-        "checkpoints always hold the whole state, the last one included",
-    ),
-    "lr_config": {},
-    "log_config": {},
-    "runner": {},
-    "data": dict.fromkeys(
-        ["train", "val", "test", "train_dataloader", "val_dataloader", "test_dataloader"],
-        "read by the data loader",
-    )
-    | dict.fromkeys(
-        ["shuffler_sampler", "nonshuffler_sampler", "persistent_workers", "prefetch_factor"],
-        "one resumable sampler",
-    ),
-}
-# Sections read by others, so that a misspelling of them is noticed too.
-_READ_ELSEWHERE = {"model", "data", "class_names"}
+# Read by others, so that a misspelling of them is noticed too.
+_READ_ELSEWHERE = {"model", "data", "class_names", "custom_imports", "plugin", "plugin_dir"}
+_SPLITS = ("train", "val", "test", "test_tracking")
 _TOP_LEVEL = {
     "optimizer", "optimizer_config", "lr_config", "runner", "total_epochs", "checkpoint_config",
     "evaluation", "log_config", "workflow", "custom_hooks", "fp16", "precision", "tf32",
@@ -78,18 +45,18 @@ def read_settings(cfg: Mapping[str, Any]) -> TrainSettings:
     Raises:
         UserError: an unknown setting, by name, or a value that cannot be honoured.
     """
-    known = _TOP_LEVEL | set(_ACCEPTED[""]) | _READ_ELSEWHERE
-    unread = []
+    known = _TOP_LEVEL | set(stated.STATED[""]) | _READ_ELSEWHERE
+    helpers = []
     for name in cfg:
-        if name in known:
+        if name in known or name.startswith("_"):
             continue
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.86)
         if close:
             raise UserError(f"unknown setting '{name}' in the config: did you mean '{close[0]}'?")
-        unread.append(name)
+        helpers.append(name)
     if not cfg.get("optimizer"):
         raise UserError("the config has no 'optimizer': it is not a training configuration")
-    data = _section(cfg, "data", {"samples_per_gpu", "workers_per_gpu"})
+    data = _section(cfg, "data", {"samples_per_gpu", "workers_per_gpu", *_SPLITS})
     _check_workflow(cfg.get("workflow"))
     _check_hooks(cfg.get("custom_hooks"))
     return TrainSettings(
@@ -109,25 +76,53 @@ def read_settings(cfg: Mapping[str, Any]) -> TrainSettings:
         compile=_names(cfg.get("compile")),
         samples_per_gpu=int(data.get("samples_per_gpu", 1)),
         workers_per_gpu=int(data.get("workers_per_gpu", 2)),
-        unread=tuple(unread),
+        notes=tuple(_notes(cfg, helpers)),
     )  # fmt: skip
 
 
-def _unknown(where: str, key: str, known: Sequence[str]) -> UserError:
-    close = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(sorted(known))}"
-    return UserError(f"unknown setting '{where}.{key}' in the config: {hint}")
+def _notes(cfg: Mapping[str, Any], helpers: Sequence[str]) -> list[str]:
+    """Lines that name what the configuration states without effect."""
+    notes = stated.notes(cfg)
+    epochs = (cfg.get("runner") or {}).get("max_epochs")
+    if epochs is not None and cfg.get("total_epochs") not in (None, epochs):
+        notes.append(f"total_epochs={cfg['total_epochs']} in the config: runner.max_epochs counts")
+    splits = [(cfg.get("data") or {}).get(split) or {} for split in _SPLITS]
+    if any(split.get("classes") for split in splits):
+        helpers = [*helpers, "class_names"]
+    sections = [*(cfg.get(name) for name in (*_TOP_LEVEL, "model")), splits]
+    values = [value for section in sections for value in _nested(section)]
+    unread = [n for n in helpers if n in cfg and not any(_made_from(cfg[n], v) for v in values)]
+    if unread:
+        notes.append(
+            f"names in the config that nothing reads: {', '.join(unread)} (helper variables: the "
+            "settings made from them count)"
+        )
+    return notes
+
+
+def _nested(value: Any) -> Iterator[Any]:
+    """A value and everything inside it."""
+    yield value
+    if isinstance(value, (Mapping, list, tuple)):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _nested(inner)
+
+
+def _made_from(helper: Any, value: Any) -> bool:
+    """Whether ``value`` may come from a helper variable: equal to it, or extended."""
+    if isinstance(helper, str) and isinstance(value, str):
+        return helper in value
+    if isinstance(helper, Mapping) and isinstance(value, Mapping):
+        return helper.items() <= value.items()
+    return same(helper, value)
 
 
 def _section(cfg: Mapping[str, Any], name: str, read: set[str]) -> dict[str, Any]:
-    """The keys of section ``name`` that are read here; any other must be listed as accepted."""
+    """The keys of section ``name`` that are read; any other must be listed as without effect."""
     section = cfg.get(name) or {}
     if not isinstance(section, Mapping):
         raise UserError(f"setting '{name}' in the config: expected a dict, got {section!r}")
-    accepted = _ACCEPTED.get(name, {})
-    for key in section:
-        if key not in read and key not in accepted:
-            raise _unknown(name, key, [*read, *accepted])
+    accept(section, name, read=read)
     return {key: value for key, value in section.items() if key in read}
 
 
@@ -161,7 +156,7 @@ def _optimizer(section: Mapping[str, Any]) -> OptimizerSettings:
     known = [name for name in inspect.signature(torch_class).parameters if name != "params"]
     for key in section:
         if key not in known:
-            raise _unknown("optimizer", key, [*known, "paramwise_cfg"])
+            raise unknown_setting("optimizer", key, [*known, "paramwise_cfg"])
     if "lr" not in section:
         raise UserError("setting 'optimizer.lr' is missing in the config")
     lr, decay = float(section.pop("lr")), float(section.pop("weight_decay", 0.0))
@@ -171,13 +166,13 @@ def _optimizer(section: Mapping[str, Any]) -> OptimizerSettings:
 def _paramwise(section: Mapping[str, Any]) -> dict[str, ParamRule]:
     for key in section:
         if key != "custom_keys":
-            raise _unknown("optimizer.paramwise_cfg", key, ["custom_keys"])
+            raise unknown_setting("optimizer.paramwise_cfg", key, ["custom_keys"])
     rules = {}
     for name, rule in (section.get("custom_keys") or {}).items():
         for key in rule:
             if key not in ParamRule.__dataclass_fields__:
                 where = f"optimizer.paramwise_cfg.custom_keys.{name}"
-                raise _unknown(where, key, list(ParamRule.__dataclass_fields__))
+                raise unknown_setting(where, key, list(ParamRule.__dataclass_fields__))
         rules[name] = ParamRule(**rule)
     return rules
 
@@ -230,11 +225,11 @@ def _optimizer_config(cfg: Mapping[str, Any]) -> dict[str, Any]:
     clip = values.get("grad_clip") or {}
     for key in clip:
         if key not in ("max_norm", "norm_type"):
-            raise _unknown("optimizer_config.grad_clip", key, ["max_norm", "norm_type"])
+            raise unknown_setting("optimizer_config.grad_clip", key, ["max_norm", "norm_type"])
     fp16 = cfg.get("fp16") or {}
     for key in fp16:
         if key != "loss_scale":
-            raise _unknown("fp16", key, ["loss_scale"])
+            raise unknown_setting("fp16", key, ["loss_scale"])
     # mm's fp16 concerns modules that ask for it, and of the release's none does (docs/training.md).
     precision = cfg.get("precision") or "fp32"
     if precision not in PRECISIONS:
@@ -279,7 +274,7 @@ def _log_config(cfg: Mapping[str, Any]) -> dict[str, Any]:
             )
         for key in hook:
             if key not in ("type", "by_epoch"):
-                raise _unknown(f"log_config.hooks.{hook['type']}", key, ["type", "by_epoch"])
+                raise unknown_setting(f"log_config.hooks.{hook['type']}", key, ["type", "by_epoch"])
     return {
         "log_interval": int(values.get("interval", 50)),
         "tensorboard": any(hook["type"] == "TensorboardLoggerHook" for hook in hooks),
@@ -296,8 +291,9 @@ def _check_workflow(workflow: Any) -> None:
 
 def _check_hooks(hooks: Any) -> None:
     for hook in hooks or []:
-        if hook.get("type") != "NumClassCheckHook":
+        kind = str(hook.get("type"))
+        if not kind.endswith("Hook") or kind not in stated.STATED:
             raise UserError(
-                f"setting 'custom_hooks' in the config: '{hook.get('type')}' is not supported; "
+                f"setting 'custom_hooks' in the config: '{kind}' is not supported; "
                 "remove it or add its work to projects/tracking_plugin/training/loop.py"
             )

@@ -83,8 +83,8 @@ def _train(
     from projects.tracking_plugin.training.initial_weights import find_initial_weights
     from projects.tracking_plugin.training.loop import Trainer
 
-    if settings.unread:
-        log.line(f"names in the config that training does not read: {', '.join(settings.unread)}")
+    for note in settings.notes:
+        log.line(note)
     resume_from = _resume_point(request, settings, work_dir, log)
     start_from = None
     if resume_from is None:
@@ -148,7 +148,7 @@ def _build_job(
     from projects.tracking_plugin.datasets.collate import collate_clips
     from projects.tracking_plugin.datasets.loader import build_dataset
     from projects.tracking_plugin.registry import build_model
-    from projects.tracking_plugin.structures import CLASSES
+    from projects.tracking_plugin.training.initial_weights import initialize_mm_modules
     from projects.tracking_plugin.training.loop import Job
     from projects.tracking_plugin.training.process import seed_everything
     from projects.tracking_plugin.training.record import run_record
@@ -158,9 +158,15 @@ def _build_job(
         raise UserError(f"no training samples in {cfg.data.train.get('ann_file')}")
     seed_everything(settings.seed)
     model = build_model(cfg.model)
+    initialize_mm_modules(model)
+    if model.STReasoner.future_reasoning and not dataset.forecasting:
+        raise UserError(
+            "future_reasoning=True in the config learns from futures, but data.train has "
+            "forecasting=False: set both or neither"
+        )
     meta = {
         "config": cfg.pretty_text,
-        "CLASSES": list(cfg.get("class_names") or CLASSES),
+        "CLASSES": list(dataset.CLASSES),
         "seed": settings.seed,
         "record": run_record(request.config_file, settings.seed, world.device, world.size),
     }

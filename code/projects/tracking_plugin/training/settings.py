@@ -78,6 +78,7 @@ class TrainSettings:
         tf32: in fp32, GPUs that have TF32 multiply in it, as the published training did.
         loss_scale: under fp16.
         states_fp16: the configuration names mm's Fp16OptimizerHook or ``fp16``.
+        notes: lines that name what the file states without effect, for the log.
     """
 
     optimizer: OptimizerSettings
@@ -106,4 +107,4 @@ class TrainSettings:
     static_graph: bool = False
     channels_last: bool = True
     compile: tuple[str, ...] = ()
-    unread: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

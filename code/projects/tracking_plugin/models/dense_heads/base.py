@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from projects.tracking_plugin.errors import UserError
 from projects.tracking_plugin.models.box_coder import refine_code
+from projects.tracking_plugin.stated import accept
 
 CLS_PRIOR = 0.01
 
@@ -71,27 +72,9 @@ def refine_fp32(
         return refine_code(raw.float(), reference_points.float(), pc_range)
 
 
-# Settings that published configurations give their heads, and the only values that mean something
-# here: losses, assignment and box selection belong to the tracker.
-_STATED: dict[str, tuple[Any, ...] | None] = {
-    "num_query": None,
-    "bbox_coder": None,
-    "loss_cls": None,
-    "loss_bbox": None,
-    "loss_iou": None,
-    "code_weights": None,
-    "sync_cls_avg_factor": None,
-    "train_cfg": None,
-    "test_cfg": None,
-    "with_position": (True,),
-    "with_multiview": (True,),
-    "normedlinear": (False,),
-    "as_two_stage": (False,),
-}
-
-
 def check_stated(head: str, stated: dict[str, Any]) -> None:
-    """Accept settings of published configurations that have no effect in a head.
+    """Accept settings of published configurations that have no effect in a head: losses, assignment
+    and box selection belong to the tracker.
 
     Args:
         head: its name, for messages.  stated: the settings.
@@ -99,12 +82,7 @@ def check_stated(head: str, stated: dict[str, Any]) -> None:
     Raises:
         UserError: an unknown setting, or a value that asks for something else.
     """
-    for key, value in stated.items():
-        if key not in _STATED:
-            raise UserError(f"unknown setting '{key}' of {head} in the config")
-        allowed = _STATED[key]
-        if allowed is not None and value not in allowed:
-            raise UserError(f"{head}: {key}={value} is not supported, use {allowed[0]}")
+    accept(stated, head, "pts_bbox_head")
 
 
 def head_pc_range(

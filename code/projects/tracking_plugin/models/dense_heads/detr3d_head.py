@@ -19,6 +19,7 @@ from projects.tracking_plugin.models.dense_heads.base import (
 )
 from projects.tracking_plugin.models.layers.transformer import DecoderLayers
 from projects.tracking_plugin.registry import MODELS, build_model
+from projects.tracking_plugin.stated import same
 from projects.tracking_plugin.structures import FrameBatch
 
 
@@ -62,6 +63,13 @@ class DETR3DCamTrackingHead(nn.Module):
                 f"DETR3DCamTrackingHead: in_channels={in_channels} is not embed_dims={embed_dims}"
             )
         self.pc_range = head_pc_range(type(self).__name__, pc_range, stated)
+        for layer in layers:
+            projected = getattr(layer.attentions[1], "pc_range", self.pc_range)
+            if not same(projected, self.pc_range):
+                raise UserError(
+                    f"DETR3DCamTrackingHead in the config: its attention projects by the pc_range "
+                    f"{projected}, its boxes are in {self.pc_range}: make them equal"
+                )
         self.cls_branches = nn.ModuleList(
             cls_branch(embed_dims, num_classes, num_reg_fcs) for _ in layers
         )

@@ -110,6 +110,11 @@ class Detr3DCrossAtten(nn.Module):
         Returns:
             [B, N, D]
         """
+        if len(feats) != self.num_levels:
+            raise UserError(
+                f"Detr3DCrossAtten in the config: num_levels={self.num_levels}, but the neck "
+                f"returns {len(feats)} maps"
+            )
         gates = self.attention_weights(query if query_pos is None else query + query_pos).sigmoid()
         gates = gates.unflatten(-1, (self.num_cams, self.num_levels))
         with torch.autocast(query.device.type, enabled=False):

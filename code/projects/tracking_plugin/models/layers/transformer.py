@@ -171,7 +171,9 @@ class TransformerDecoder(DecoderLayers):
         return torch.stack(outputs)
 
 
-@MODELS.register_module(name=["TemporalTransformer", "Detr3DTransformer"])
+@MODELS.register_module(
+    name=["TemporalTransformer", "Detr3DTransformer", "Detr3DTrackingTransformer"]
+)
 class Transformer(nn.Module):
     """A decoder under the name ``decoder``: heads and reasoning share it.
 
@@ -198,7 +200,7 @@ class Transformer(nn.Module):
         return self.decoder(*args, **kwargs)
 
 
-@MODELS.register_module()
+@MODELS.register_module(name=["PETRTransformer", "PETRTrackingTransformer"])
 class PETRTransformer(Transformer):
     """:class:`Transformer` whose feed-forward biases start at zero, as PETR's do."""
 

@@ -22,7 +22,8 @@ class FPN(nn.Module):
     Args:
         in_channels: channels of the backbone's maps, finest first.  out_channels: of every output.
         num_outs: must equal the number of levels used.  start_level: first backbone map used.
-        add_extra_convs: stated by configurations; without extra levels it has no effect.
+        add_extra_convs, relu_before_extra_convs: stated by configurations; there are no extra
+            levels, so they have no effect.
     """
 
     def __init__(
@@ -32,13 +33,14 @@ class FPN(nn.Module):
         num_outs: int,
         start_level: int = 0,
         add_extra_convs: bool | str = False,
+        relu_before_extra_convs: bool = False,
     ) -> None:
         super().__init__()
         name = type(self).__name__
         used = list(in_channels)[start_level:]
         if num_outs != len(used):
             raise UserError(f"{name} adds no levels: num_outs={num_outs}, inputs={len(used)}")
-        self.start_level = start_level
+        self.start_level, self.in_channels = start_level, used
         self.lateral_convs = nn.ModuleList(
             _convolution(channels, out_channels, 1) for channels in used
         )
@@ -54,9 +56,14 @@ class FPN(nn.Module):
 
     def forward(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Maps [B, C_i, h_i, w_i], finest first, to maps [B, out_channels, h_i, w_i]."""
-        laterals = [
-            conv(x) for conv, x in zip(self.lateral_convs, inputs[self.start_level :], strict=True)
-        ]
+        maps = inputs[self.start_level :]
+        if [x.shape[1] for x in maps] != self.in_channels:
+            channels = [x.shape[1] for x in inputs]
+            raise UserError(
+                f"{type(self).__name__} in the config: the backbone returns maps of {channels} "
+                f"channels, in_channels from level {self.start_level} on is {self.in_channels}"
+            )
+        laterals = [conv(x) for conv, x in zip(self.lateral_convs, maps, strict=True)]
         for i in range(len(laterals) - 1, 0, -1):
             size = laterals[i - 1].shape[2:]
             laterals[i - 1] = laterals[i - 1] + F.interpolate(laterals[i], size=size)

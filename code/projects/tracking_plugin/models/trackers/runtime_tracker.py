@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,14 +44,15 @@ class RuntimeTracker:
         score_threshold: a higher score gives birth to a track and keeps it young.
         record_threshold: a lower score leaves the provisional, forecast state in place.
         max_age_since_update: a track dies after this many frames without a score above.
-        num_tracking_classes: instances of the first so many classes are tracked.
+        tracked_labels: instances of these classes are tracked; by default the first seven, as in
+            nuScenes' order of classes.
     """
 
     output_threshold: float = 0.2
     score_threshold: float = 0.4
     record_threshold: float = 0.4
     max_age_since_update: int = 1
-    num_tracking_classes: int = len(TRACKING_CLASSES)
+    tracked_labels: Sequence[int] = tuple(range(len(TRACKING_CLASSES)))
 
     def __post_init__(self) -> None:
         self.reset()
@@ -92,7 +94,7 @@ class RuntimeTracker:
         """
         host = _to_host(instances)
         # What broken images leave must not reach other instances through attention.
-        tracked = (host.labels < self.num_tracking_classes) & host.finite
+        tracked = torch.isin(host.labels, torch.tensor(self.tracked_labels)) & host.finite
         confident = host.scores > self.score_threshold
 
         newborn = tracked & (host.ids < 0)

@@ -7,7 +7,7 @@ refine by the past -> forecast the future -> summarise -> keep -> move into the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -23,6 +23,7 @@ from projects.tracking_plugin.models.trackers.reasoner import SpatialTemporalRea
 from projects.tracking_plugin.models.trackers.runtime_tracker import RuntimeTracker, TrackOutput
 from projects.tracking_plugin.models.trackers.track_instances import Estimate, TrackInstances
 from projects.tracking_plugin.registry import MODELS, build_model
+from projects.tracking_plugin.stated import accept, same
 from projects.tracking_plugin.structures import ClipBatch, FrameBatch
 
 StageTimer = Callable[[str], AbstractContextManager[Any]]
@@ -36,6 +37,7 @@ class Cam3DTracker(nn.Module):
         img_backbone, img_neck, pts_bbox_head: configurations of the detector.
         loss: configuration of matching and losses.
         num_classes: C.  num_query: detection queries Q.  embed_dims: D.
+        pc_range: m, the same as the box coder's.
         tracking: detection queries have a learned content part.
         train_backbone: False: the backbone is frozen and runs without gradient.
         if_update_ego: tracks follow the ego vehicle's motion between frames.
@@ -44,7 +46,10 @@ class Cam3DTracker(nn.Module):
         runtime_tracker: thresholds of :class:`RuntimeTracker`.
         spatial_temporal_reason: arguments of :class:`SpatialTemporalReasoner`.
         use_grid_mask: GridMask augmentation while training, drawn once for all images of a clip.
-        train_cfg, test_cfg, pretrained, init_cfg: stated by mm-style configurations; unused.
+        train_cfg, stated: of mm-style configurations, without effect (stated.py).
+
+    Raises:
+        UserError: parts that do not agree on the number of classes, the range or the channels.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Cam3DTracker(nn.Module):
         num_classes: int = 10,
         num_query: int = 500,
         embed_dims: int = 256,
+        pc_range: Sequence[float] | None = None,
         tracking: bool = True,
         train_backbone: bool = True,
         if_update_ego: bool = True,
@@ -64,14 +70,24 @@ class Cam3DTracker(nn.Module):
         runtime_tracker: dict[str, Any] | None = None,
         spatial_temporal_reason: dict[str, Any] | None = None,
         use_grid_mask: bool = False,
-        train_cfg: Any = None,
-        test_cfg: Any = None,
-        pretrained: Any = None,
-        init_cfg: Any = None,
+        train_cfg: dict[str, Any] | None = None,
+        **stated: Any,
     ) -> None:
         super().__init__()
+        accept(stated, "Cam3DTracker")
+        accept(train_cfg or {}, "train_cfg", read=("pts",))
         self.bbox_coder = build_model(pts_bbox_head.get("bbox_coder") or {"type": "BoxCoder"})
         self.pc_range = tuple(self.bbox_coder.pc_range)
+        parts = {
+            "pts_bbox_head": pts_bbox_head,
+            "pts_bbox_head.bbox_coder": pts_bbox_head.get("bbox_coder") or {},
+            "loss": loss or {},
+            "spatial_temporal_reason": spatial_temporal_reason or {},
+        }
+        _check_agreement("num_classes", "model", num_classes, parts)
+        _check_agreement(
+            "pc_range", "its box coder", self.pc_range, {**parts, "model": {"pc_range": pc_range}}
+        )
         self.pts_bbox_head = build_model(pts_bbox_head, pc_range=list(self.pc_range))
         self.img_backbone = build_model(img_backbone)
         self.img_neck = build_model(img_neck)
@@ -102,7 +118,8 @@ class Cam3DTracker(nn.Module):
         nn.init.uniform_(self.reference_points.weight, 0, 1)
         if self.query_feat_embedding is not None:
             nn.init.zeros_(self.query_feat_embedding.weight)
-        self.img_backbone.requires_grad_(train_backbone)
+        if not train_backbone:  # else it may have frozen parts of its own
+            self.img_backbone.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Cam3DTracker:
         """Training mode; a frozen backbone stays in evaluation mode."""
@@ -307,6 +324,18 @@ class Cam3DTracker(nn.Module):
                 )
         embeds = self.embed_positions(tracks.state.reference_points)
         return tracks.replace(state=tracks.state.replace(query_embeds=embeds))
+
+
+def _check_agreement(
+    setting: str, owner: str, value: Any, parts: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Refuse a model of which a part states another value of ``setting``."""
+    for name, part in parts.items():
+        if part.get(setting) is not None and not same(part[setting], value):
+            raise UserError(
+                f"model in the config: {setting} of {owner} is {value}, but of {name} "
+                f"{part[setting]}: make them equal"
+            )
 
 
 def _sample_frame(batch: ClipBatch, b: int, t: int) -> FrameBatch:
