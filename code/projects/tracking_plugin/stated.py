@@ -171,7 +171,6 @@ STATED: dict[str, dict[str, Stated]] = {
         "box_type_3d": Stated("boxes are in the lidar frame", only=("LiDAR",)),
         "samples_per_gpu": Stated("data.samples_per_gpu counts"),
         "collect_keys": Stated("clips are typed", quiet=True),
-        "filter_empty_gt": Stated("clips are taken as they come", quiet=True),
     },
     "modality": {
         "use_camera": Stated(_BUILT_IN, only=(True,)),
