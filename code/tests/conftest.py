@@ -14,7 +14,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
 
-import projects.tracking_plugin  # noqa: F401 (the compatibility module comes first)
+import pftrack  # noqa: F401 (the compatibility module comes first)
 
 CODE = Path(__file__).resolve().parents[1]
 GOLDEN_PLACES = (CODE / "tests" / "golden", CODE.parents[1] / "shared" / "golden")
@@ -64,7 +64,7 @@ def golden_dir() -> Path:
 @pytest.fixture(scope="session")
 def demo_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Root of a generated v1.0-mini: two scenes of six key frames, images of 400x225. Read only."""
-    from projects.tracking_plugin.demo_data import generate_dataset
+    from laboratory.demo_data import generate_dataset
 
     root = tmp_path_factory.mktemp("demo") / "nuscenes"
     generate_dataset(root, scenes=2, frames=6, image_size=(400, 225), seed=0, workers=1)

@@ -7,9 +7,9 @@ import threading
 import zipfile
 from pathlib import Path
 
-from projects.tracking_plugin.checkpoints.download import Store
-from projects.tracking_plugin.checkpoints.lock import LOCK_NAME
-from projects.tracking_plugin.checkpoints.manifest import Manifest, PublishedFile
+from pftrack.checkpoints.download import Store
+from pftrack.checkpoints.lock import LOCK_NAME
+from pftrack.checkpoints.manifest import Manifest, PublishedFile
 
 WEIGHTS = bytes(range(256)) * 2000
 INFOS = b"infos" * 1000

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from projects.tracking_plugin.errors import run_cli
+from pftrack.errors import run_cli
 
 CODE = Path(__file__).resolve().parents[1]
 DATA = json.loads(Path(__file__).with_name("release_settings.json").read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from projects.tracking_plugin.errors import run_cli
+from pftrack.errors import run_cli
 
 CODE = Path(__file__).resolve().parents[1]
 DEMO = "projects/configs/tracking/demo"

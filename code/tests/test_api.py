@@ -6,10 +6,10 @@ import torch
 from mmcv import Config
 from tiny_tracker import tracker_config
 
-from projects.tracking_plugin import Frame, load_tracker
-from projects.tracking_plugin.api import ImageSettings
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.structures import CLASSES, TRACKING_CLASSES
+from pftrack import Frame, load_tracker
+from pftrack.errors import UserError
+from pftrack.structures import CLASSES, TRACKING_CLASSES
+from pftrack.tracking.api import ImageSettings
 
 AUGMENTATION = dict(final_dim=(60, 90), H=90, W=160, resize_lim=(0.5, 0.6))
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from projects.tracking_plugin.models.trackers.tracker import Cam3DTracker
-from projects.tracking_plugin.structures import FrameBatch
-from projects.tracking_plugin.visualization.attention import watch_attention
+from pftrack.models.trackers.tracker import Cam3DTracker
+from pftrack.structures import FrameBatch
+from pftrack.visualization.attention import watch_attention
 
 D, H, F, V = 32, 3, 4, 6
 RANGE = [-51.2, -51.2, -5.0, 51.2, 51.2, 3.0]

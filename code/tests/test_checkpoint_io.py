@@ -19,13 +19,13 @@ import pytest
 import torch
 from torch import nn
 
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.models.checkpoint_io import (
+from pftrack.checkpoints.reading import (
     extract_state_dict,
     find_checkpoint,
     load_checkpoint_file,
     load_into,
 )
+from pftrack.errors import UserError
 
 CODE = Path(__file__).resolve().parents[1]
 
@@ -301,7 +301,7 @@ def test_compressed_archive_is_not_unpacked(tmp_path):
 
 
 def test_checkpoints_are_found_below_the_checkpoints_folder(tmp_path, monkeypatch):
-    from projects.tracking_plugin.models import checkpoint_io
+    from pftrack.checkpoints import reading as checkpoint_io
 
     monkeypatch.setattr(checkpoint_io, "CHECKPOINTS_DIR", tmp_path)
     (tmp_path / "f3_all").mkdir()

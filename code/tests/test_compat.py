@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from projects.tracking_plugin import compat
+from pftrack.compatibility import libraries as compat
 
 CODE = Path(__file__).resolve().parents[1]
 
@@ -50,7 +50,7 @@ def test_missing_operator_says_its_name_and_the_remedy_when_called():
 def test_importing_us_first_is_enough_for_the_mm_libraries():
     """mmdet3d refuses mmcv 1.7.2, and both use numpy names that are gone: a fresh interpreter."""
     printed = run_python(
-        "import projects.tracking_plugin\n"
+        "import pftrack\n"
         "import mmdet3d.models, mmdet3d.datasets, mmcv, mmdet\n"
         "from mmdet3d.core.bbox import LiDARInstance3DBoxes\n"
         "import torch\n"
@@ -63,8 +63,7 @@ def test_importing_us_first_is_enough_for_the_mm_libraries():
 def test_package_import_does_not_import_torch():
     """Command lines answer --help and wrong arguments at once."""
     printed = run_python(
-        "import sys, projects.tracking_plugin\n"
-        "print(sorted({'torch', 'mmcv', 'mmdet', 'cv2'} & set(sys.modules)))"
+        "import sys, pftrack\nprint(sorted({'torch', 'mmcv', 'mmdet', 'cv2'} & set(sys.modules)))"
     )
     assert printed == "[]"
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from projects.tracking_plugin.config import load_config, parse_value
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.registry import build_model
-from projects.tracking_plugin.training.mm_config import read_settings
+from pftrack.config import load_config, parse_value
+from pftrack.errors import UserError
+from pftrack.registry import build_model
+from pftrack.training.mm_config import read_settings
 
 CODE = Path(__file__).resolve().parents[1]
 TRACKING = CODE / "projects" / "configs" / "tracking"
@@ -133,7 +133,7 @@ def test_wrong_files(tmp_path: Path) -> None:
 
 
 def test_command_prints_the_expanded_file() -> None:
-    command = [sys.executable, "-m", "projects.tracking_plugin.config", F3, "seed=5"]
+    command = [sys.executable, "-m", "pftrack.config", F3, "seed=5"]
     done = subprocess.run(command, cwd=CODE, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     namespace: dict = {}

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from projects.tracking_plugin.conversion.annotations import LINEAR, OTHER, STATIC, _future_type
-from projects.tracking_plugin.conversion.json_rows import iter_rows
-from projects.tracking_plugin.conversion.run import convert_folder, convert_tables, write_infos
-from projects.tracking_plugin.conversion.tables import load_tables
-from projects.tracking_plugin.datasets.infos import load_infos
-from projects.tracking_plugin.errors import UserError
+from pftrack.conversion.annotations import LINEAR, OTHER, STATIC, _future_type
+from pftrack.conversion.run import convert_folder, convert_tables, write_infos
+from pftrack.datasets.infos import load_infos
+from pftrack.errors import UserError
+from pftrack.nuscenes.json_rows import iter_rows
+from pftrack.nuscenes.tables import load_tables
 
 CODE = Path(__file__).resolve().parents[1]
 

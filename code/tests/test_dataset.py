@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 import torch
 
-from projects.tracking_plugin import geometry
-from projects.tracking_plugin.datasets.augmentation import draw_augmentation
-from projects.tracking_plugin.datasets.frames import (
+from pftrack import geometry
+from pftrack.datasets.augmentation import draw_augmentation
+from pftrack.datasets.frames import (
     info_to_frame,
     lidar2cam_matrices,
     prepare_frame,
     prepared_frames,
     resolve_path,
 )
-from projects.tracking_plugin.datasets.infos import load_infos
-from projects.tracking_plugin.datasets.nuscenes_tracking_dataset import NuScenesTrackingDataset
-from projects.tracking_plugin.datasets.targets import frame_targets
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.registry import TRANSFORMS
-from projects.tracking_plugin.structures import CLASSES
+from pftrack.datasets.infos import load_infos
+from pftrack.datasets.nuscenes_tracking_dataset import NuScenesTrackingDataset
+from pftrack.datasets.targets import frame_targets
+from pftrack.errors import UserError
+from pftrack.registry import TRANSFORMS
+from pftrack.structures import CLASSES
 
 IDA = {"final_dim": (72, 184), "H": 225, "W": 400, "resize_lim": (0.47, 0.6), "rand_flip": True}
 PC_RANGE = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from projects.tracking_plugin import demo
-from projects.tracking_plugin.demo import Stage, run_demo, stages, summary
-from projects.tracking_plugin.errors import UserError
+from pftrack.commands import demo_stages as demo
+from pftrack.commands.demo_stages import Stage, run_demo, stages, summary
+from pftrack.errors import UserError
 
 CODE = Path(__file__).resolve().parents[1]
 

@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 import pytest
 
-from projects.tracking_plugin.demo_data import generate_dataset
-from projects.tracking_plugin.demo_data.generate import MARKER, scene_names
-from projects.tracking_plugin.demo_data.renderer import render
-from projects.tracking_plugin.demo_data.rig import CAMERA_NAMES, yaw_matrix
-from projects.tracking_plugin.demo_data.scene import ScenePlan, SceneRecorder, plan_scene
-from projects.tracking_plugin.demo_data.tables_only import generate_tables, write_tables
-from projects.tracking_plugin.demo_data.town import Town
-from projects.tracking_plugin.errors import UserError
+from laboratory.demo_data import generate_dataset
+from laboratory.demo_data.generate import MARKER, scene_names
+from laboratory.demo_data.renderer import render
+from laboratory.demo_data.rig import CAMERA_NAMES, yaw_matrix
+from laboratory.demo_data.scene import ScenePlan, SceneRecorder, plan_scene
+from laboratory.demo_data.tables_only import generate_tables, write_tables
+from laboratory.demo_data.town import Town
+from pftrack.errors import UserError
 
 CODE = Path(__file__).resolve().parents[1]
 FRAMES, SIZE, SEED = 6, (200, 112), 3
@@ -218,7 +218,7 @@ def test_boxes_enclose_the_pixels_of_their_objects(
 
 
 def _instance_token(plan: ScenePlan, index: int) -> str:
-    from projects.tracking_plugin.demo_data.tables import token
+    from laboratory.demo_data.tables import token
 
     return token(plan.seed, plan.name, "instance", index)
 

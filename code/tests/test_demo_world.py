@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from projects.tracking_plugin.demo_data.lidar import _enter, scan
-from projects.tracking_plugin.demo_data.mesh import MeshBuilder, merge
-from projects.tracking_plugin.demo_data.rasterizer import clip_polygon, rasterize
-from projects.tracking_plugin.demo_data.renderer import Light, camera_pose
-from projects.tracking_plugin.demo_data.rig import CAMERA_NAMES, build_cameras, yaw_matrix
-from projects.tracking_plugin.demo_data.scene import ScenePlan, SceneRecorder, plan_scene
-from projects.tracking_plugin.demo_data.shapes import MARGIN, SIZES, build_body
-from projects.tracking_plugin.demo_data.town import Town
+from laboratory.demo_data.lidar import _enter, scan
+from laboratory.demo_data.mesh import MeshBuilder, merge
+from laboratory.demo_data.rasterizer import clip_polygon, rasterize
+from laboratory.demo_data.renderer import Light, camera_pose
+from laboratory.demo_data.rig import CAMERA_NAMES, build_cameras, yaw_matrix
+from laboratory.demo_data.scene import ScenePlan, SceneRecorder, plan_scene
+from laboratory.demo_data.shapes import MARGIN, SIZES, build_body
+from laboratory.demo_data.town import Town
 
 SIZE, SEED = (200, 112), 3
 

@@ -21,14 +21,14 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from projects.tracking_plugin import geometry
-from projects.tracking_plugin.config import load_config
-from projects.tracking_plugin.models.layers.detr3d_attention import project_to_cameras
-from projects.tracking_plugin.models.layers.frustum import frustum_points, lid_depths
-from projects.tracking_plugin.models.losses import tracking_loss
-from projects.tracking_plugin.models.matching.match_costs import BBox3DL1Cost
-from projects.tracking_plugin.registry import build_model
-from projects.tracking_plugin.structures import ClipBatch
+from pftrack import geometry
+from pftrack.config import load_config
+from pftrack.models.layers.detr3d_attention import project_to_cameras
+from pftrack.models.layers.frustum import frustum_points, lid_depths
+from pftrack.models.losses import tracking_loss
+from pftrack.models.matching.match_costs import BBox3DL1Cost
+from pftrack.registry import build_model
+from pftrack.structures import ClipBatch
 
 QUERIES, TRACKS, OBJECTS = 500, 7, 3
 RANGE = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)

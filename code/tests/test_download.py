@@ -19,8 +19,8 @@ from download_server import (
     weights,
 )
 
-from projects.tracking_plugin.checkpoints.lock import LOCK_NAME
-from projects.tracking_plugin.errors import UserError
+from pftrack.checkpoints.lock import LOCK_NAME
+from pftrack.errors import UserError
 
 CODE = Path(__file__).resolve().parents[1]
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.evaluation.config import load_tracking_config
-from projects.tracking_plugin.evaluation.ground_truth import GroundTruth, load_ground_truth
-from projects.tracking_plugin.evaluation.json_stream import JsonReader, iter_records
-from projects.tracking_plugin.evaluation.random_scenes import (
+from laboratory.random_scenes import (
     RandomScenesConfig,
     write_random_scenes,
 )
-from projects.tracking_plugin.evaluation.results_file import load_results
+from pftrack.errors import UserError
+from pftrack.evaluation.config import load_tracking_config
+from pftrack.evaluation.ground_truth import GroundTruth, load_ground_truth
+from pftrack.nuscenes.json_stream import JsonReader, iter_records
+from pftrack.nuscenes.results_file import load_results
 
 CONFIG = load_tracking_config()
 TOOL = Path(__file__).resolve().parents[1] / "tools" / "evaluate.py"

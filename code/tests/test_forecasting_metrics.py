@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from projects.tracking_plugin.evaluation.config import load_tracking_config
-from projects.tracking_plugin.evaluation.forecasting_metrics import (
+from pftrack.evaluation.config import load_tracking_config
+from pftrack.evaluation.forecasting_metrics import (
     annotated_futures,
     evaluate_forecasts,
 )
-from projects.tracking_plugin.evaluation.ground_truth import GroundTruth
-from projects.tracking_plugin.evaluation.run import Evaluation
-from projects.tracking_plugin.evaluation.tables import BoxTable, FrameTable
-from projects.tracking_plugin.evaluation.tracking_metrics import evaluate_tracking
-from projects.tracking_plugin.evaluation.tracks import BikeRacks
+from pftrack.evaluation.ground_truth import GroundTruth
+from pftrack.evaluation.run import Evaluation
+from pftrack.evaluation.tables import BoxTable, FrameTable
+from pftrack.evaluation.tracking_metrics import evaluate_tracking
+from pftrack.evaluation.tracks import BikeRacks
 
 CONFIG = load_tracking_config()
 CAR = CONFIG.class_names.index("car")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from projects.tracking_plugin import geometry as geo
+from pftrack import geometry as geo
 
 settings.register_profile("geometry", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("geometry")

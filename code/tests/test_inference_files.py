@@ -14,21 +14,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projects.tracking_plugin.checkpoints.manifest import PublishedFile
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.inference.frame_arrays import write_pickle
-from projects.tracking_plugin.inference.reproduce import (
+from pftrack.checkpoints.manifest import PublishedFile
+from pftrack.commands.published import (
     compare,
     comparison_table,
     published_trackers,
     reproduce,
 )
-from projects.tracking_plugin.inference.scene_results import (
+from pftrack.errors import UserError
+from pftrack.tracking.frame_arrays import write_pickle
+from pftrack.tracking.scene_results import (
     SceneResult,
     SceneStore,
     write_results,
 )
-from projects.tracking_plugin.inference.sharding import balance, choose_devices
+from pftrack.tracking.sharding import balance, choose_devices
 
 CODE = Path(__file__).resolve().parents[1]
 
@@ -149,8 +149,8 @@ def test_command_line_fails_when_a_number_fails(
     status: int,
 ) -> None:
     """With a manifest of one file, and inference and metrics replaced by their outcome."""
-    from projects.tracking_plugin.inference import commands
-    from projects.tracking_plugin.inference.runner import InferenceRun
+    from pftrack.commands import shared as commands
+    from pftrack.tracking.runner import InferenceRun
 
     entry = vars(published()) | {"members": ["x"]}
     manifest = {"base_url": "", "license": "", "files": [entry]}

@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from projects.tracking_plugin.config import load_config
-from projects.tracking_plugin.evaluation.config import load_tracking_config
-from projects.tracking_plugin.evaluation.ground_truth import load_ground_truth
-from projects.tracking_plugin.evaluation.results_file import load_results
-from projects.tracking_plugin.inference import runner
-from projects.tracking_plugin.inference.job import InferenceJob
-from projects.tracking_plugin.inference.runner import run_inference
-from projects.tracking_plugin.parity.weights import fill
-from projects.tracking_plugin.registry import build_model
+from laboratory.parity.weights import fill
+from pftrack.config import load_config
+from pftrack.evaluation.config import load_tracking_config
+from pftrack.evaluation.ground_truth import load_ground_truth
+from pftrack.nuscenes.results_file import load_results
+from pftrack.registry import build_model
+from pftrack.tracking import runner
+from pftrack.tracking.job import InferenceJob
+from pftrack.tracking.runner import run_inference
 
 CODE = Path(__file__).resolve().parents[1]
 CONFIG = "projects/configs/tracking/demo/f3_demo.py"
@@ -129,7 +129,7 @@ def test_conv_bn_fusion_stays_near(job: InferenceJob, whole: Path, tmp_path: Pat
 def test_detection_of_all_classes_is_evaluated_by_the_devkit(
     job: InferenceJob, demo_infos: dict[str, Path], tmp_path: Path
 ) -> None:
-    from projects.tracking_plugin.evaluation.devkit import evaluate_detection_devkit
+    from pftrack.evaluation.devkit import evaluate_detection_devkit
 
     overrides = (*job.overrides, f"data.val.ann_file={demo_infos['val']}")
     detect = replace(job, task="detection", overrides=overrides)

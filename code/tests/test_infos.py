@@ -14,16 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projects.tracking_plugin.datasets.clips import clip_indices
-from projects.tracking_plugin.datasets.infos import (
+from pftrack.datasets.clips import clip_indices
+from pftrack.datasets.infos import (
     ANNOTATION_KEYS,
     FORECASTING_KEYS,
     RestrictedUnpickler,
     load_infos,
 )
-from projects.tracking_plugin.datasets.packed_infos import PackedInfos
-from projects.tracking_plugin.datasets.splits import scene_names
-from projects.tracking_plugin.errors import UserError
+from pftrack.datasets.packed_infos import PackedInfos
+from pftrack.errors import UserError
+from pftrack.nuscenes.splits import scene_names
 
 ALL_KEYS = (*ANNOTATION_KEYS, *FORECASTING_KEYS)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from projects.tracking_plugin.checkpoints import fit
-from projects.tracking_plugin.checkpoints.fit import (
+from pftrack.checkpoints import fit
+from pftrack.checkpoints.fit import (
     CODE,
     choose_config,
     config_of_checkpoint,
@@ -19,15 +19,15 @@ from projects.tracking_plugin.checkpoints.fit import (
     known_models,
     meta_image_size,
 )
-from projects.tracking_plugin.checkpoints.inspect import inspect_checkpoint, render
-from projects.tracking_plugin.checkpoints.manifest import load_manifest
-from projects.tracking_plugin.checkpoints.statistics import (
+from pftrack.checkpoints.inspect import inspect_checkpoint, render
+from pftrack.checkpoints.manifest import load_manifest
+from pftrack.checkpoints.statistics import (
     by_module,
     check_health,
     count_values,
     difference,
 )
-from projects.tracking_plugin.errors import UserError
+from pftrack.errors import UserError
 
 DTYPES = {"float32": torch.float32, "int64": torch.int64}
 

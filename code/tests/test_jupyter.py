@@ -124,7 +124,7 @@ def test_kernel_imports_the_project(lab, tmp_path):
     notebook = tmp_path / "n.ipynb"
     cell = {
         "cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [],
-        "source": "import projects.tracking_plugin as p; print(p.__name__)", "id": "a",
+        "source": "import pftrack as p; print(p.__name__)", "id": "a",
     }  # fmt: skip
     notebook.write_text(
         json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
@@ -137,4 +137,4 @@ def test_kernel_imports_the_project(lab, tmp_path):
         text=True,
     )
     assert run.returncode == 0, run.stderr
-    assert "projects.tracking_plugin" in notebook.read_text()
+    assert "pftrack" in notebook.read_text()

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from projects.tracking_plugin.datasets.collate import collate_clips
-from projects.tracking_plugin.datasets.loader import build_dataloader, build_dataset
-from projects.tracking_plugin.errors import UserError
+from pftrack.datasets.collate import collate_clips
+from pftrack.datasets.loader import build_dataloader, build_dataset
+from pftrack.errors import UserError
 
 IDA = {"final_dim": (72, 184), "H": 225, "W": 400, "resize_lim": (0.47, 0.6)}
 
@@ -102,7 +102,7 @@ def test_user_errors_in_workers_are_told_apart(cfg: dict[str, Any], tmp_path: Pa
 
 def test_mmdet3d_builds_our_dataset(cfg: dict[str, Any]) -> None:
     mmdet3d_datasets = pytest.importorskip("mmdet3d.datasets")
-    import projects.tracking_plugin.datasets.mmdet3d_plugin  # noqa: F401
+    import pftrack.compatibility.mmdet3d_datasets  # noqa: F401
 
     dataset = mmdet3d_datasets.build_dataset(dict(cfg["data"]["val"], test_mode=True))
     assert type(dataset).__name__ == "NuScenesTrackingDataset" and len(dataset) == 6

@@ -6,12 +6,12 @@ import pytest
 import torch
 from tiny_tracker import targets
 
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.models.box_coder import normalize_bbox
-from projects.tracking_plugin.models.losses import tracking_loss
-from projects.tracking_plugin.models.losses.elementary import FocalLoss, L1Loss
-from projects.tracking_plugin.models.losses.tracking_loss import TrackingLoss
-from projects.tracking_plugin.models.trackers.track_instances import TrackInstances
+from pftrack.errors import UserError
+from pftrack.models.box_coder import normalize_bbox
+from pftrack.models.losses import tracking_loss
+from pftrack.models.losses.elementary import FocalLoss, L1Loss
+from pftrack.models.losses.tracking_loss import TrackingLoss
+from pftrack.models.trackers.track_instances import TrackInstances
 
 N, C = 6, 10
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.models.matching.hungarian_assigner_3d import HungarianAssigner3D
-from projects.tracking_plugin.models.matching.match_costs import (
+from pftrack.errors import UserError
+from pftrack.models.matching.hungarian_assigner_3d import HungarianAssigner3D
+from pftrack.models.matching.match_costs import (
     BBox3DL1Cost,
     FocalLossCost,
     IoUCost,

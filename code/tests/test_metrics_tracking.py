@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from projects.tracking_plugin.evaluation.config import load_tracking_config
-from projects.tracking_plugin.evaluation.devkit import differences, evaluate_tracking_devkit
-from projects.tracking_plugin.evaluation.ground_truth import load_ground_truth
-from projects.tracking_plugin.evaluation.random_scenes import (
+from laboratory.random_scenes import (
     CATEGORIES,
     RandomScenesConfig,
     write_random_scenes,
 )
-from projects.tracking_plugin.evaluation.run import evaluate_results
-from projects.tracking_plugin.evaluation.tables import BoxTable, FrameTable
-from projects.tracking_plugin.evaluation.tracking_metrics import evaluate_class, recall_thresholds
-from projects.tracking_plugin.evaluation.tracks import interpolate_tracks, mean_track_scores
+from pftrack.evaluation.config import load_tracking_config
+from pftrack.evaluation.devkit import differences, evaluate_tracking_devkit
+from pftrack.evaluation.ground_truth import load_ground_truth
+from pftrack.evaluation.run import evaluate_results
+from pftrack.evaluation.tables import BoxTable, FrameTable
+from pftrack.evaluation.tracking_metrics import evaluate_class, recall_thresholds
+from pftrack.evaluation.tracks import interpolate_tracks, mean_track_scores
 
 CONFIG = load_tracking_config()
 SCENES = ("scene-0103", "scene-0916")

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.models.backbones.vovnet import SPECS, EffectiveSE, VoVNet, VoVNetCP
-from projects.tracking_plugin.models.necks.fpn import CPFPN, FPN
+from pftrack.errors import UserError
+from pftrack.models.backbones.vovnet import SPECS, EffectiveSE, VoVNet, VoVNetCP
+from pftrack.models.necks.fpn import CPFPN, FPN
 
 SMALL = "V-19-slim-dw-eSE"
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.models.dense_heads.petr_head import padding_mask
-from projects.tracking_plugin.models.layers.detr3d_attention import project_to_cameras
-from projects.tracking_plugin.registry import build_model
-from projects.tracking_plugin.structures import ClipBatch, FrameBatch, FrameTargets
+from pftrack.errors import UserError
+from pftrack.models.dense_heads.petr_head import padding_mask
+from pftrack.models.layers.detr3d_attention import project_to_cameras
+from pftrack.registry import build_model
+from pftrack.structures import ClipBatch, FrameBatch, FrameTargets
 
 DOC = Path(__file__).resolve().parents[2] / "docs" / "detection_heads.md"
 PC_RANGE = [-51.2, -51.2, -5.0, 51.2, 51.2, 3.0]

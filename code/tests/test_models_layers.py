@@ -7,16 +7,16 @@ import math
 import pytest
 import torch
 
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.models.layers.attention import MultiheadAttention, record_attention
-from projects.tracking_plugin.models.layers.frustum import frustum_points, lid_depths
-from projects.tracking_plugin.models.layers.grid_mask import GridMask, stripes
-from projects.tracking_plugin.models.layers.positional_encoding import (
+from pftrack.errors import UserError
+from pftrack.models.layers.attention import MultiheadAttention, record_attention
+from pftrack.models.layers.frustum import frustum_points, lid_depths
+from pftrack.models.layers.grid_mask import GridMask, stripes
+from pftrack.models.layers.positional_encoding import (
     SinePositionalEncoding3D,
     pos2posemb3d,
     time_position_embedding,
 )
-from projects.tracking_plugin.registry import build_model
+from pftrack.registry import build_model
 
 D = 32
 

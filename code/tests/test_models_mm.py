@@ -11,8 +11,8 @@ import pytest
 CODE = Path(__file__).resolve().parents[1]
 SCRIPT = """
 import torch
-from projects.tracking_plugin.config import load_config
-from projects.tracking_plugin.registry import build_model
+from pftrack.config import load_config
+from pftrack.registry import build_model
 
 resnet = build_model({"type": "mmdet.ResNet", "depth": 18, "out_indices": (2, 3)})
 fpn = {"type": "mmdet.FPN", "in_channels": [256, 512], "out_channels": 8, "num_outs": 2}
@@ -22,11 +22,11 @@ assert type(resnet).__module__.startswith("mmdet.") and maps[0].shape == (1, 8, 
 unprefixed = build_model({"type": "ResNet", "depth": 18})
 assert type(unprefixed) is type(resnet)
 
-import projects.tracking_plugin.mm
+import pftrack.compatibility.mm
 from mmdet3d.datasets import build_dataset
 from mmdet3d.datasets.builder import DATASETS
 from mmdet3d.models import build_backbone, build_model as mm_build_model, build_neck
-from projects.tracking_plugin.models.trackers.tracker import Cam3DTracker
+from pftrack.models.trackers.tracker import Cam3DTracker
 
 cfg = load_config("projects/configs/tracking/petr/f3_q5_800x320.py")
 with torch.device("meta"):
@@ -51,7 +51,7 @@ def test_mmdet_components_and_mmdet3d_builders() -> None:
 
 def test_importing_the_models_leaves_mmdet_alone() -> None:
     code = (
-        "import sys, projects.tracking_plugin.models as m; "
+        "import sys, pftrack.models as m; "
         "heavy = ('mmdet', 'mmdet3d', 'scipy', 'nuscenes', 'torchvision'); "
         "print([name for name in heavy if name in sys.modules])"
     )

@@ -8,9 +8,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.models.checkpoint_io import CHECKPOINTS_DIR
-from projects.tracking_plugin.visualization import notebook, notebook_files
+from pftrack.checkpoints.reading import CHECKPOINTS_DIR
+from pftrack.errors import UserError
+from pftrack.visualization import notebook, notebook_files
 
 CODE = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((CODE.parent / "notebooks").glob("*.ipynb"))
@@ -55,13 +55,11 @@ def test_folder_for_what_a_notebook_writes_is_made(tmp_path, monkeypatch):
 
 
 def test_execution_sees_the_project_and_keeps_the_copy(tmp_path):
-    source = make_notebook(
-        tmp_path / "a.ipynb", "import projects.tracking_plugin as p; print(p.__name__)"
-    )
+    source = make_notebook(tmp_path / "a.ipynb", "import pftrack as p; print(p.__name__)")
     before = source.read_text()
     notebook_files.execute(source, tmp_path / "out")
     executed = nbformat.read(tmp_path / "out" / "a.ipynb", as_version=4)
-    assert executed.cells[0].outputs[0].text == "projects.tracking_plugin\n"
+    assert executed.cells[0].outputs[0].text == "pftrack\n"
     assert source.read_text() == before
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from projects.tracking_plugin.parity import arithmetic
+from laboratory.parity import arithmetic
 
 
 def numbers(*shape: int) -> Tensor:

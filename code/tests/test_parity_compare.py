@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.parity.check_rules import entry_statistics, standard_errors
-from projects.tracking_plugin.parity.check_trajectory import judged_iterations
-from projects.tracking_plugin.parity.compare import GoldenFile, Row, compare
-from projects.tracking_plugin.parity.inputs import clip_images
-from projects.tracking_plugin.parity.run import check_file, golden_files, report
-from projects.tracking_plugin.parity.weights import fill, formula
+from laboratory.parity.check_rules import entry_statistics, standard_errors
+from laboratory.parity.check_trajectory import judged_iterations
+from laboratory.parity.compare import GoldenFile, Row, compare
+from laboratory.parity.inputs import clip_images
+from laboratory.parity.run import check_file, golden_files, report
+from laboratory.parity.weights import fill, formula
+from pftrack.errors import UserError
 
 
 def passes(ours: object, reference: object, kind: str = "network") -> bool:

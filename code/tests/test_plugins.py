@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 import projects
-from projects.tracking_plugin.config import load_config
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.registry import find_model
+from pftrack.config import load_config
+from pftrack.errors import UserError
+from pftrack.registry import find_model
 
 COMPONENT = """
-from projects.tracking_plugin.registry import MODELS
+from pftrack.registry import MODELS
 
 @MODELS.register_module()
 class {name}:
@@ -46,7 +46,7 @@ def config(folder: Path, plugin_dir: str, more: str = "") -> Path:
 def test_the_folder_of_the_release_is_ours(tmp_path: Path) -> None:
     before = set(sys.modules)
     load_config(config(tmp_path, "projects/"))
-    load_config(config(tmp_path, "projects/tracking_plugin/"))
+    load_config(config(tmp_path, "pftrack/"))
     assert set(sys.modules) == before
 
 

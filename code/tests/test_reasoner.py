@@ -4,11 +4,11 @@ import pytest
 import torch
 from tiny_tracker import FUTURE, PC_RANGE, D, tiny_tracker
 
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.geometry import denormalize_points
-from projects.tracking_plugin.models.box_coder import code_centers
-from projects.tracking_plugin.models.trackers.reasoner import SpatialTemporalReasoner
-from projects.tracking_plugin.models.trackers.track_instances import TrackInstances
+from pftrack.errors import UserError
+from pftrack.geometry import denormalize_points
+from pftrack.models.box_coder import code_centers
+from pftrack.models.trackers.reasoner import SpatialTemporalReasoner
+from pftrack.models.trackers.track_instances import TrackInstances
 
 N = 5
 

@@ -12,12 +12,12 @@ import release_files
 import torch
 from training_toy import logged
 
-from projects.tracking_plugin.api import load_tracker
-from projects.tracking_plugin.config import load_config
-from projects.tracking_plugin.datasets.loader import build_dataset
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.structures import CLASSES, TRACKING_CLASSES
-from projects.tracking_plugin.training.mm_config import read_settings
+from pftrack.config import load_config
+from pftrack.datasets.loader import build_dataset
+from pftrack.errors import UserError
+from pftrack.structures import CLASSES, TRACKING_CLASSES
+from pftrack.tracking.api import load_tracker
+from pftrack.training.mm_config import read_settings
 
 F1, F3, DETR = "petr/f1_q500_800x320", "petr/f3_q500_800x320", "detr3d/f3_q500_800x320"
 PARTS = ("", "pts_bbox_head.", "pts_bbox_head.bbox_coder.", "loss.")

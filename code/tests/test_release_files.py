@@ -13,15 +13,15 @@ import release_files
 import torch
 from torch import nn
 
-import projects.tracking_plugin.models  # noqa: F401 (registers the components)
-from projects.tracking_plugin.config import load_config
-from projects.tracking_plugin.datasets.class_names import SPLITS
-from projects.tracking_plugin.datasets.loader import build_dataset
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.plugins import import_plugins
-from projects.tracking_plugin.registry import build_model
-from projects.tracking_plugin.stated import without_effect
-from projects.tracking_plugin.training.mm_config import read_settings
+import pftrack.models  # noqa: F401 (registers the components)
+from pftrack.config import load_config
+from pftrack.datasets.class_names import SPLITS
+from pftrack.datasets.loader import build_dataset
+from pftrack.errors import UserError
+from pftrack.plugins import import_plugins
+from pftrack.registry import build_model
+from pftrack.stated import without_effect
+from pftrack.training.mm_config import read_settings
 
 CODE = Path(__file__).resolve().parents[1]
 TRACKING = CODE / "projects" / "configs" / "tracking"

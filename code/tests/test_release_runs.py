@@ -14,10 +14,10 @@ import release_files
 import torch
 from training_toy import logged
 
-from projects.tracking_plugin.config import load_config
-from projects.tracking_plugin.datasets.infos import load_infos
-from projects.tracking_plugin.registry import build_model
-from projects.tracking_plugin.training.mm_config import read_settings
+from pftrack.config import load_config
+from pftrack.datasets.infos import load_infos
+from pftrack.registry import build_model
+from pftrack.training.mm_config import read_settings
 
 
 @pytest.mark.parametrize("name", release_files.NAMES)

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from projects.tracking_plugin.evaluation.analysis import range_breakdown, track_events
-from projects.tracking_plugin.evaluation.config import load_tracking_config
-from projects.tracking_plugin.evaluation.ground_truth import load_ground_truth
-from projects.tracking_plugin.evaluation.random_scenes import (
+from laboratory.random_scenes import (
     RandomScenesConfig,
     write_random_scenes,
 )
-from projects.tracking_plugin.evaluation.run import Evaluation, evaluate_results
-from projects.tracking_plugin.report.charts import line_chart
-from projects.tracking_plugin.report.content import RunFacts
-from projects.tracking_plugin.report.render import write_report
+from pftrack.evaluation.analysis import range_breakdown, track_events
+from pftrack.evaluation.config import load_tracking_config
+from pftrack.evaluation.ground_truth import load_ground_truth
+from pftrack.evaluation.run import Evaluation, evaluate_results
+from pftrack.report.charts import line_chart
+from pftrack.report.content import RunFacts
+from pftrack.report.render import write_report
 
 VOID = {"meta", "br", "path", "circle", "rect", "link", "img"}
 
@@ -121,7 +121,7 @@ def test_report_of_results_without_any_box(evaluation: Evaluation, tmp_path: Pat
 
     import numpy as np
 
-    from projects.tracking_plugin.evaluation.tracking_metrics import evaluate_tracking
+    from pftrack.evaluation.tracking_metrics import evaluate_tracking
 
     empty = evaluation.pred.select(np.zeros(0, int))
     config = load_tracking_config()

@@ -10,13 +10,13 @@ import pytest
 import torch
 from retraining_helpers import DEMO, log_line, write_log
 
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.retraining.history import epoch_losses, read_runs, step_seconds
-from projects.tracking_plugin.retraining.plan import Plan, Start, make_plan
-from projects.tracking_plugin.retraining.record import Record, Stage, load_record
-from projects.tracking_plugin.retraining.stage import STEP_TIME_FILE, Machine, checkpoint_bytes
-from projects.tracking_plugin.training.logs import TrainLog
-from projects.tracking_plugin.training.settings import OptimizerSettings
+from pftrack.errors import UserError
+from pftrack.retraining.history import epoch_losses, read_runs, step_seconds
+from pftrack.retraining.plan import Plan, Start, make_plan
+from pftrack.retraining.record import Record, Stage, load_record
+from pftrack.retraining.stage import STEP_TIME_FILE, Machine, checkpoint_bytes
+from pftrack.training.logs import TrainLog
+from pftrack.training.settings import OptimizerSettings
 
 PETR = "projects/configs/tracking/petr"
 EIGHT_GPUS = Machine(8, "auto")
@@ -209,7 +209,7 @@ def test_where_a_stage_starts_from(no_data, tmp_path, monkeypatch):
 
 def test_checkpoint_size_counts_what_the_optimiser_keeps():
     model = {"type": "VoVNet", "spec_name": "V-19-slim-eSE", "out_features": ("stage4",)}
-    from projects.tracking_plugin.registry import build_model
+    from pftrack.registry import build_model
 
     built = build_model(model)
     weights = sum(v.nbytes for v in built.state_dict().values())

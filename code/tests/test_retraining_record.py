@@ -8,10 +8,10 @@ import math
 import pytest
 from retraining_helpers import run, stage_json, write_record
 
-from projects.tracking_plugin.checkpoints.manifest import load_manifest
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.retraining.comparison import compare, losses_table, metrics_table
-from projects.tracking_plugin.retraining.record import (
+from pftrack.checkpoints.manifest import load_manifest
+from pftrack.errors import UserError
+from pftrack.retraining.comparison import compare, losses_table, metrics_table
+from pftrack.retraining.record import (
     Outcome,
     Record,
     Stage,
@@ -19,7 +19,7 @@ from projects.tracking_plugin.retraining.record import (
     load_record,
     record_content,
 )
-from projects.tracking_plugin.training.initial_weights import configuration_name
+from pftrack.training.initial_weights import configuration_name
 
 
 def test_the_shipped_record_is_what_is_publicly_known():

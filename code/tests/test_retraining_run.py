@@ -15,12 +15,12 @@ import torch
 from child_process import in_child
 from retraining_helpers import DEMO, log_line, run, stage_json, write_log, write_record
 
-from projects.tracking_plugin.retraining import run as run_module
-from projects.tracking_plugin.retraining.child import Stopped, run_child
-from projects.tracking_plugin.retraining.history import epoch_losses, read_runs
-from projects.tracking_plugin.retraining.plan import make_plan
-from projects.tracking_plugin.retraining.record import load_record
-from projects.tracking_plugin.retraining.stage import STEP_TIME_FILE, Machine
+from pftrack.retraining import run as run_module
+from pftrack.retraining.child import Stopped, run_child
+from pftrack.retraining.history import epoch_losses, read_runs
+from pftrack.retraining.plan import make_plan
+from pftrack.retraining.record import load_record
+from pftrack.retraining.stage import STEP_TIME_FILE, Machine
 
 
 @pytest.fixture

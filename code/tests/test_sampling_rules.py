@@ -14,12 +14,12 @@ import pytest
 import torch
 from scipy import stats
 
-from projects.tracking_plugin.datasets.augmentation import AugmentationConfig, draw_augmentation
-from projects.tracking_plugin.datasets.nuscenes_tracking_dataset import NuScenesTrackingDataset
-from projects.tracking_plugin.datasets.packed_infos import PackedInfos
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.models.layers.grid_mask import GridMask
-from projects.tracking_plugin.training.sampler import ResumableSampler
+from pftrack.datasets.augmentation import AugmentationConfig, draw_augmentation
+from pftrack.datasets.nuscenes_tracking_dataset import NuScenesTrackingDataset
+from pftrack.datasets.packed_infos import PackedInfos
+from pftrack.errors import UserError
+from pftrack.models.layers.grid_mask import GridMask
+from pftrack.training.sampler import ResumableSampler
 
 DRAWS = 4000
 LIKELY = 1e-3

@@ -14,11 +14,11 @@ from typing import NoReturn
 import pytest
 import torch
 
-from projects.tracking_plugin.errors import run_cli
-from projects.tracking_plugin.evaluation.random_scenes import (
+from laboratory.random_scenes import (
     RandomScenesConfig,
     write_random_scenes,
 )
+from pftrack.errors import run_cli
 
 CODE = Path(__file__).resolve().parents[1]
 

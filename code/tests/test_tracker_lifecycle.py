@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from projects.tracking_plugin.models.box_coder import BoxCoder, denormalize_bbox, normalize_bbox
-from projects.tracking_plugin.models.trackers.runtime_tracker import RuntimeTracker
-from projects.tracking_plugin.models.trackers.track_instances import TrackInstances
-from projects.tracking_plugin.structures import FrameBatch
+from pftrack.models.box_coder import BoxCoder, denormalize_bbox, normalize_bbox
+from pftrack.models.trackers.runtime_tracker import RuntimeTracker
+from pftrack.models.trackers.track_instances import TrackInstances
+from pftrack.structures import FrameBatch
 
 
 def instances(scores: list[float], labels: list[int], tracks: TrackInstances | None = None):

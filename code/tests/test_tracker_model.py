@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_tracker import QUERIES, clip, tiny_tracker
 
-from projects.tracking_plugin.errors import UserError
+from pftrack.errors import UserError
 
 
 @pytest.fixture(scope="module")

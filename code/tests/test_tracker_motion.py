@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_tracker import PC_RANGE
 
-from projects.tracking_plugin.geometry import denormalize_points, normalize_points
-from projects.tracking_plugin.models.box_coder import code_centers
-from projects.tracking_plugin.models.trackers import motion
-from projects.tracking_plugin.models.trackers.track_instances import TrackInstances
+from pftrack.geometry import denormalize_points, normalize_points
+from pftrack.models.box_coder import code_centers
+from pftrack.models.trackers import motion
+from pftrack.models.trackers.track_instances import TrackInstances
 
 
 def tracks(count: int = 3) -> TrackInstances:

@@ -12,8 +12,8 @@ import pytest
 import torch
 from training_toy import logged
 
-from projects.tracking_plugin.errors import run_cli
-from projects.tracking_plugin.training.record import run_record
+from pftrack.errors import run_cli
+from pftrack.training.record import run_record
 
 CODE = Path(__file__).resolve().parents[1]
 DEMO = CODE / "projects/configs/tracking/demo"
@@ -139,7 +139,7 @@ def test_dist_train_on_two_cpu_processes(tmp_path, data_options):
     crash_once = tmp_path / "crash_once.py"
     crash_once.write_text(
         "import os, pathlib, signal\n"
-        "from projects.tracking_plugin.training import loop\n"
+        "from pftrack.training import loop\n"
         "step = loop.Trainer._step\n"
         "def dying(self, *a):\n"
         f"    mark = pathlib.Path({str(tmp_path)!r}) / 'crashed'\n"
@@ -180,7 +180,7 @@ def run_bounded(command: list[str], env: dict[str, str], seconds: float) -> tupl
 
 def launch(script: Path, *options: str) -> tuple[int, str, str]:
     """Run a script by the launcher."""
-    module = "projects.tracking_plugin.training.launch"
+    module = "pftrack.training.launch"
     command = [sys.executable, "-m", module, "--standalone", *options, str(script)]
     return run_bounded(command, {**os.environ, "PYTHONPATH": str(CODE)}, seconds=900)
 
@@ -217,7 +217,7 @@ def test_a_mistake_of_any_worker_is_said_once_and_not_repeated(tmp_path):
         "    while not train.launch.is_over():\n"
         "        time.sleep(0.05)\n"
         "    raise RuntimeError('connection closed')\n"
-        "sys.modules['projects.tracking_plugin.training.run'] = types.SimpleNamespace(\n"
+        "sys.modules['pftrack.training.run'] = types.SimpleNamespace(\n"
         "    Request=dict, run_training=run_training)\n"
         "train.run_cli(lambda: train.main([__file__]))\n"
     )

@@ -18,12 +18,12 @@ from child_process import in_children
 from training_demo import demo_config, make_demo_trainer
 from training_toy import WORLD, ToyDataset, ToyModel, make_trainer
 
-from projects.tracking_plugin.datasets.collate import collate_clips
-from projects.tracking_plugin.structures import ClipBatch, FrameTargets
-from projects.tracking_plugin.training import distributed
-from projects.tracking_plugin.training.distributed import World
-from projects.tracking_plugin.training.loop import Trainer
-from projects.tracking_plugin.training.process import seed_everything
+from pftrack.datasets.collate import collate_clips
+from pftrack.structures import ClipBatch, FrameTargets
+from pftrack.training import distributed
+from pftrack.training.distributed import World
+from pftrack.training.loop import Trainer
+from pftrack.training.process import seed_everything
 
 Make = Callable[[Path, World, int], Trainer]
 TOLERANCE = 1e-9

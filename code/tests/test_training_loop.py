@@ -11,10 +11,10 @@ import pytest
 import torch
 from training_toy import ToyModel, logged, make_trainer
 
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.training.compilation import compile_modules
-from projects.tracking_plugin.training.distributed import choose_device
-from projects.tracking_plugin.training.initial_weights import (
+from pftrack.errors import UserError
+from pftrack.training.compilation import compile_modules
+from pftrack.training.distributed import choose_device
+from pftrack.training.initial_weights import (
     find_initial_weights,
     previous_configuration,
 )

@@ -8,7 +8,7 @@ import signal
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from projects.tracking_plugin.training.process import quiet_worker
+from pftrack.training.process import quiet_worker
 
 
 class WorkerIds(Dataset):

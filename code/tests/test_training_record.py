@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from projects.tracking_plugin.training import record
+from pftrack.training import record
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ from child_process import in_child
 from training_demo import demo_config, make_demo_trainer
 from training_toy import logged, make_trainer
 
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.training import checkpoint as ckpt
-from projects.tracking_plugin.training.export import export_weights
-from projects.tracking_plugin.training.loop import Trainer
+from pftrack.errors import UserError
+from pftrack.training import checkpoint as ckpt
+from pftrack.training.export import export_weights
+from pftrack.training.loop import Trainer
 
 
 @pytest.fixture(autouse=True)

@@ -49,7 +49,7 @@ def test_several_processes_are_checked_then_launched(run):
     check, launch = run("dist_train.sh", "c.py", "8", "--work-dir", "w")[1]
     assert check == "python tools/train.py c.py --device cuda --work-dir w --dry-run"
     assert launch == (
-        "python -m projects.tracking_plugin.training.launch --nnodes 1 --nproc-per-node 8 "
+        "python -m pftrack.training.launch --nnodes 1 --nproc-per-node 8 "
         "--max-restarts 3 --standalone tools/train.py c.py --device cuda --work-dir w"
     )
 

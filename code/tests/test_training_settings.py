@@ -8,12 +8,12 @@ import pytest
 import torch
 from training_toy import ToyModel, config
 
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.training.mm_config import read_settings
-from projects.tracking_plugin.training.optimizer import LossScaler, build_optimizer
-from projects.tracking_plugin.training.sampler import ResumableSampler
-from projects.tracking_plugin.training.schedule import learning_rate
-from projects.tracking_plugin.training.settings import ScheduleSettings
+from pftrack.errors import UserError
+from pftrack.training.mm_config import read_settings
+from pftrack.training.optimizer import LossScaler, build_optimizer
+from pftrack.training.sampler import ResumableSampler
+from pftrack.training.schedule import learning_rate
+from pftrack.training.settings import ScheduleSettings
 
 # The training part of a configuration written for the original, with its helper variables.
 ORIGINAL = {

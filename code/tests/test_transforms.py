@@ -11,19 +11,19 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from projects.tracking_plugin import geometry
-from projects.tracking_plugin.datasets.augmentation import (
-    AugmentationConfig,
-    ImageAugmentation,
-    draw_augmentation,
-)
-from projects.tracking_plugin.datasets.image_loading import read_image
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.parity.data_checks import (
+from laboratory.parity.data_checks import (
     check_augmentation,
     check_boxes_and_ego_motion,
     check_conversion,
 )
+from pftrack import geometry
+from pftrack.datasets.augmentation import (
+    AugmentationConfig,
+    ImageAugmentation,
+    draw_augmentation,
+)
+from pftrack.datasets.image_loading import read_image
+from pftrack.errors import UserError
 
 SMALL = AugmentationConfig(final_dim=(320, 800), resize_lim=(0.47, 0.625), rand_flip=True)
 

@@ -18,14 +18,14 @@ from download_server import (
     weights,
 )
 
-from projects.tracking_plugin.checkpoints.download import DOWNLOADS
-from projects.tracking_plugin.checkpoints.lock import LOCK_NAME
-from projects.tracking_plugin.checkpoints.manifest import (
+from pftrack.checkpoints.download import DOWNLOADS
+from pftrack.checkpoints.lock import LOCK_NAME
+from pftrack.checkpoints.manifest import (
     MANIFEST,
     PublishedFile,
     load_manifest,
 )
-from projects.tracking_plugin.errors import UserError
+from pftrack.errors import UserError
 
 
 @pytest.fixture

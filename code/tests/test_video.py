@@ -11,21 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projects.tracking_plugin import geometry
-from projects.tracking_plugin.errors import UserError
-from projects.tracking_plugin.structures import CAMERAS, Frame, Track
-from projects.tracking_plugin.visualization.bird_view import BACKGROUND, BirdView
-from projects.tracking_plugin.visualization.boxes import Boxes, History, track_color
-from projects.tracking_plugin.visualization.camera_view import NEAR, CameraView, clip_to_front
-from projects.tracking_plugin.visualization.mosaic import (
+from pftrack import geometry
+from pftrack.errors import UserError
+from pftrack.structures import CAMERAS, Frame, Track
+from pftrack.visualization.bird_view import BACKGROUND, BirdView
+from pftrack.visualization.boxes import Boxes, History, track_color
+from pftrack.visualization.camera_view import NEAR, CameraView, clip_to_front
+from pftrack.visualization.mosaic import (
     HEADER,
     Style,
     camera_views,
     draw_frame,
     read_lidar,
 )
-from projects.tracking_plugin.visualization.scenes import read_results
-from projects.tracking_plugin.visualization.video_file import write_gif, write_mp4, write_png
+from pftrack.visualization.scenes import read_results
+from pftrack.visualization.video_file import write_gif, write_mp4, write_png
 
 CODE = Path(__file__).resolve().parents[1]
 YAWS = np.deg2rad([0, -55, 55, 180, 110, -110])  # cameras in the order of CAMERAS, to the left
@@ -324,7 +324,7 @@ def test_command_line_errors(arguments, message):
 
 def test_tool_draws_a_generated_scene(demo_data, demo_infos, tmp_path):
     """Results in the submission format against the annotations, as make video does it."""
-    from projects.tracking_plugin.visualization.scenes import load_split
+    from pftrack.visualization.scenes import load_split
 
     (scene,) = load_split(demo_data, "v1.0-mini", "val")
     results: dict[str, list] = {token: [] for token in scene.tokens}

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from projects.tracking_plugin import models  # noqa: F401 (registers the components)
-from projects.tracking_plugin.registry import build_model
-from projects.tracking_plugin.structures import ClipBatch, FrameTargets
+from pftrack import models  # noqa: F401 (registers the components)
+from pftrack.registry import build_model
+from pftrack.structures import ClipBatch, FrameTargets
 
 D, QUERIES, FUTURE = 32, 12, 4
 PC_RANGE = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)

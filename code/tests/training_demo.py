@@ -8,20 +8,20 @@ from typing import Any
 
 from training_toy import WORLD, config
 
-from projects.tracking_plugin.datasets.collate import collate_clips
-from projects.tracking_plugin.structures import ClipBatch
-from projects.tracking_plugin.training.distributed import World
-from projects.tracking_plugin.training.logs import TrainLog
-from projects.tracking_plugin.training.loop import Job, Trainer
-from projects.tracking_plugin.training.mm_config import read_settings
-from projects.tracking_plugin.training.process import seed_everything
+from pftrack.datasets.collate import collate_clips
+from pftrack.structures import ClipBatch
+from pftrack.training.distributed import World
+from pftrack.training.logs import TrainLog
+from pftrack.training.loop import Job, Trainer
+from pftrack.training.mm_config import read_settings
+from pftrack.training.process import seed_everything
 
 CODE = Path(__file__).resolve().parents[1]
 
 
 def demo_config(data_root: Path, infos: Path, *overrides: str) -> Any:
     """``f3_demo.py`` on a data set of the tests."""
-    from projects.tracking_plugin.config import load_config
+    from pftrack.config import load_config
 
     return load_config(
         CODE / "projects/configs/tracking/demo/f3_demo.py",
@@ -42,9 +42,9 @@ def make_demo_trainer(
     **changes: Any,
 ) -> Trainer:
     """A trainer of the demo's model; ``changes`` of the toy's training configuration."""
-    import projects.tracking_plugin.models  # noqa: F401 (registers the components)
-    from projects.tracking_plugin.datasets.loader import build_dataset
-    from projects.tracking_plugin.registry import build_model
+    import pftrack.models  # noqa: F401 (registers the components)
+    from pftrack.datasets.loader import build_dataset
+    from pftrack.registry import build_model
 
     work_dir.mkdir(parents=True, exist_ok=True)
     seed_everything(0)

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from projects.tracking_plugin.structures import ClipBatch, FrameTargets
-from projects.tracking_plugin.training import distributed
-from projects.tracking_plugin.training.distributed import World
-from projects.tracking_plugin.training.logs import TrainLog
-from projects.tracking_plugin.training.loop import Job, Trainer
-from projects.tracking_plugin.training.mm_config import read_settings
-from projects.tracking_plugin.training.process import hash_seed, seed_everything
+from pftrack.structures import ClipBatch, FrameTargets
+from pftrack.training import distributed
+from pftrack.training.distributed import World
+from pftrack.training.logs import TrainLog
+from pftrack.training.loop import Job, Trainer
+from pftrack.training.mm_config import read_settings
+from pftrack.training.process import hash_seed, seed_everything
 
 WORLD = World(rank=0, local_rank=0, size=1, device=torch.device("cpu"))
 

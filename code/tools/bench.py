@@ -5,10 +5,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import projects.tracking_plugin
-from projects.tracking_plugin.errors import UserError, run_cli
+import laboratory
+from pftrack.errors import UserError, run_cli
 
-BENCHMARKS = Path(projects.tracking_plugin.__file__).parent / "benchmarks"
+BENCHMARKS = Path(laboratory.__file__).parent / "benchmarks"
 
 
 def first_paragraph(text: str) -> str:
@@ -29,7 +29,7 @@ def main() -> int:
         return 0
     if sys.argv[1] not in names:
         raise UserError(f"no benchmark '{sys.argv[1]}': one of {', '.join(names)}")
-    module = importlib.import_module(f"projects.tracking_plugin.benchmarks.{sys.argv[1]}")
+    module = importlib.import_module(f"laboratory.benchmarks.{sys.argv[1]}")
     return module.run(sys.argv[2:])
 
 

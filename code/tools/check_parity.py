@@ -11,8 +11,8 @@ os.environ["ATEN_CPU_CAPABILITY"] = "avx2"
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import projects.tracking_plugin  # noqa: F401, compatibility first
-from projects.tracking_plugin.errors import run_cli
+import pftrack  # noqa: F401, compatibility first
+from pftrack.errors import run_cli
 
 
 def main() -> int:
@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--only", default="", metavar="PREFIX", help="files beginning with PREFIX")
     args = parser.parse_args()
 
-    from projects.tracking_plugin.parity.run import report
+    from laboratory.parity.run import report
 
     return report(args.golden, args.only, args.json)
 

@@ -1,59 +1,12 @@
 """Make PF-Track's info files from nuScenes (make data)."""
 
-from __future__ import annotations
-
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from projects.tracking_plugin.conversion.version_folder import version_folder
-from projects.tracking_plugin.errors import UserError, run_cli
-
-VERSIONS = {
-    "nuscenes-tracking": {
-        "v1.0": "v1.0-trainval",
-        "v1.0-trainval": "v1.0-trainval",
-        "v1.0-mini": "v1.0-mini",
-    },
-    "nuscenes-tracking-test": {"v1.0": "v1.0-test", "v1.0-test": "v1.0-test"},
-}
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dataset", choices=VERSIONS, help="what to convert; -test: no annotations")
-    parser.add_argument("--root-path", default="data/nuscenes", help="folder with maps/, samples/")
-    parser.add_argument("--out-dir", help="where the info files go (default: the root path)")
-    parser.add_argument("--extra-tag", default="tracking_forecasting", help="prefix of their names")
-    parser.add_argument("--version", default="v1.0", help="v1.0 (trainval or test) or v1.0-mini")
-    parser.add_argument("--forecasting", action="store_true", help="add future positions")
-    parser.add_argument("--workers", type=int, default=2, help="processes that read tables")
-    return parser.parse_args()
-
-
-def main() -> int:
-    args = parse_args()
-    versions = VERSIONS[args.dataset]
-    if args.version not in versions:
-        raise UserError(
-            f"{args.dataset} has no version '{args.version}': use {' or '.join(versions)}"
-        )
-    version = versions[args.version]
-    version_folder(args.root_path, version)
-    from projects.tracking_plugin.conversion.run import convert_folder
-
-    convert_folder(
-        args.root_path,
-        version,
-        args.out_dir or args.root_path,
-        args.extra_tag,
-        forecasting=args.forecasting,
-        workers=args.workers,
-    )
-    return 0
-
+from pftrack.commands.create_data import main
+from pftrack.errors import run_cli
 
 if __name__ == "__main__":
     run_cli(main)

@@ -42,6 +42,6 @@ else
 fi
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 export PYTHONPATH="$here/..${PYTHONPATH:+:$PYTHONPATH}"
-exec "$python" -m projects.tracking_plugin.training.launch \
+exec "$python" -m pftrack.training.launch \
     --nnodes "$nodes" --nproc-per-node "$processes" --max-restarts "${MAX_RESTARTS:-3}" \
     "${rendezvous[@]}" "$here/train.py" "$config" --device "$device" "$@"

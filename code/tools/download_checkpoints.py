@@ -5,53 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import argparse
-import os
-
-from projects.tracking_plugin.checkpoints.manifest import CHECKPOINTS_DIR, MANIFEST, load_manifest
-from projects.tracking_plugin.errors import run_cli
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--only",
-        nargs="*",
-        default=[],
-        metavar="NAME",
-        help="names, paths, archives or kinds (tracker, detector, infos...); default: everything",
-    )
-    parser.add_argument(
-        "--mirror",
-        action="append",
-        default=[],
-        metavar="URL_OR_FOLDER",
-        help="where to look instead of the authors' address; may be repeated, tried in order "
-        "(default: PFTRACK_MIRRORS, separated by commas)",
-    )
-    parser.add_argument("--to", type=Path, default=CHECKPOINTS_DIR, help="folder to fill")
-    parser.add_argument("--manifest", type=Path, default=MANIFEST)
-    parser.add_argument("--keep-archives", action="store_true", help="keep the zip files")
-    parser.add_argument("--list", action="store_true", help="only list what there is")
-    args = parser.parse_args()
-
-    manifest = load_manifest(args.manifest)
-    only = [word for group in args.only for word in group.split(",") if word]
-    if args.list:
-        for file in manifest.select(only):
-            print(f"{file.name:22} {file.kind:9} {file.archive:20} -> checkpoints/{file.path}")
-        return 0
-
-    from projects.tracking_plugin.checkpoints.download import Store
-
-    mirrors = args.mirror or [m for m in os.environ.get("PFTRACK_MIRRORS", "").split(",") if m]
-    print(f"licence: {manifest.license}")
-    store = Store(manifest, args.to, mirrors, keep_archives=args.keep_archives)
-    for outcome in store.get(only):
-        size = sum(path.stat().st_size for path in outcome.paths) / 1e6
-        print(f"{outcome.state:9} {outcome.file.path:42} {size:9.1f} MB")
-    return 0
-
+from pftrack.commands.download_checkpoints import main
+from pftrack.errors import run_cli
 
 if __name__ == "__main__":
     run_cli(main)

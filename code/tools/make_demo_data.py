@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from projects.tracking_plugin.errors import UserError, run_cli
+from pftrack.errors import UserError, run_cli
 
 
 def image_size(text: str) -> tuple[int, int]:
@@ -53,7 +53,7 @@ def main() -> None:
     sheet = arguments.contact_sheet
     if sheet and sheet.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         raise UserError(f"--contact-sheet is {sheet}: name a .jpg or .png file")
-    from projects.tracking_plugin.demo_data import generate_dataset
+    from laboratory.demo_data import generate_dataset
 
     written = generate_dataset(
         arguments.out,
@@ -69,7 +69,7 @@ def main() -> None:
     done = "written" if written else "already complete, nothing to do"
     print(f"{arguments.out}: {done}")
     if sheet:
-        from projects.tracking_plugin.demo_data.contact_sheet import write_contact_sheet
+        from laboratory.demo_data.contact_sheet import write_contact_sheet
 
         write_contact_sheet(arguments.out, sheet)
         print(f"{sheet}: written")

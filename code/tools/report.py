@@ -5,37 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import argparse
-
-import projects.tracking_plugin  # noqa: F401, compatibility first
-from projects.tracking_plugin.errors import UserError, run_cli
-
-
-def main() -> int:
-    from projects.tracking_plugin.inference import commands
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("result", type=Path, help="results file in the nuScenes tracking format")
-    parser.add_argument(
-        "--dataroot", help="nuScenes' folder; default: from run.json, data/nuscenes"
-    )
-    parser.add_argument("--version", help="default: from run.json beside RESULT, v1.0-trainval")
-    parser.add_argument("--split", help="default: from run.json beside RESULT, val")
-    parser.add_argument("--out", type=Path, help="folder; default: beside RESULT")
-    args = parser.parse_args()
-    if not args.result.is_file():
-        raise UserError(f"no results file {args.result}")
-
-    run = commands.read_run_file(args.result) or {}
-    commands.evaluate_and_report(
-        args.result,
-        args.dataroot or run.get("data_root") or "data/nuscenes",
-        args.version or run.get("version") or "v1.0-trainval",
-        args.split or run.get("job", {}).get("split") or "val",
-        args.out or args.result.resolve().parent,
-    )
-    return 0
-
+from pftrack.commands.report import main
+from pftrack.errors import run_cli
 
 if __name__ == "__main__":
     run_cli(main)

@@ -1,91 +1,12 @@
-"""Retrain the published detectors and trackers, and compare with the reference record.
-
-Prints the plan, then trains, evaluates and compares one stage after another. Interrupted, the same
-command continues.
-"""
+"""Retrain the published detectors and trackers, and compare with the reference record."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import argparse
-import os
-
-import projects.tracking_plugin  # noqa: F401, compatibility first
-from projects.tracking_plugin.checkpoints.manifest import CHECKPOINTS_DIR
-from projects.tracking_plugin.errors import run_cli
-
-
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--only", help="stages or parts of their names, separated by commas")
-    parser.add_argument(
-        "--work-dir",
-        type=Path,
-        default=Path("work_dirs/reproduce_train"),
-        help="one folder a stage in it (work_dirs/reproduce_train)",
-    )
-    parser.add_argument(
-        "--gpus", type=int, default=8, help="processes, one GPU each; 0: one on the CPU (8)"
-    )
-    parser.add_argument(
-        "--device",
-        choices=["auto", "cpu", "cuda"],
-        default=os.environ.get("DEVICE") or "auto",
-        help="cpu: as many processes without a GPU (variable DEVICE)",
-    )
-    parser.add_argument("--plan", action="store_true", help="print the plan, train nothing")
-    parser.add_argument(
-        "--measure",
-        type=int,
-        default=0,
-        metavar="N",
-        help="train N steps of each stage first, where no step time is known, for the plan's hours",
-    )
-    parser.add_argument(
-        "--record",
-        type=Path,
-        default=CHECKPOINTS_DIR / "retraining.json",
-        help="what to compare with (checkpoints/retraining.json)",
-    )
-    parser.add_argument(
-        "--write-record", type=Path, metavar="FILE", help="write the outcome as a record"
-    )
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        default=[],
-        metavar="a.b=c",
-        help="changes of every configuration",
-    )
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Retrain as requested. Returns the exit status."""
-    args = parse(arguments)
-    from projects.tracking_plugin.retraining.child import Stopped
-    from projects.tracking_plugin.retraining.run import Request, retrain
-    from projects.tracking_plugin.retraining.stage import Machine
-
-    request = Request(
-        root=args.work_dir,
-        machine=Machine(args.gpus, args.device),
-        record=args.record,
-        only=tuple(word for word in (args.only or "").split(",") if word),
-        overrides=tuple(args.cfg_options),
-        measure=args.measure,
-        plan_only=args.plan,
-        write_record=args.write_record,
-    )
-    try:
-        return retrain(request)
-    except Stopped as stop:
-        print(f"stopped by {stop}: the same command continues", file=sys.stderr)
-        return stop.status
-
+from pftrack.commands.retrain import main
+from pftrack.errors import run_cli
 
 if __name__ == "__main__":
     run_cli(main)

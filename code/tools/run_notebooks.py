@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import argparse
 
-from projects.tracking_plugin.errors import UserError, run_cli
+from pftrack.errors import UserError, run_cli
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -34,7 +34,7 @@ def main() -> int:
     if not notebooks:
         raise UserError(f"no notebooks in '{REPOSITORY / 'notebooks'}'")
 
-    from projects.tracking_plugin.visualization import notebook_files
+    from pftrack.commands import notebook_files
 
     if args.strip or args.check:
         dirty = [path for path in notebooks if notebook_files.strip(path, write=args.strip)]

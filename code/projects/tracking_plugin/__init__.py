@@ -1,35 +1,45 @@
-"""PF-Track: multi-camera 3D tracking with past and future reasoning.
-
-The public names are resolved on first use, so that command lines can answer ``--help`` and
-argument errors without importing torch.
-"""
+"""The original's name of :mod:`pftrack`: ``projects.tracking_plugin.X`` is ``pftrack.X``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
-from projects.tracking_plugin import compat
+import pftrack
 
-compat.install()
-
-if TYPE_CHECKING:
-    from projects.tracking_plugin.api import Tracker, load_tracker
-    from projects.tracking_plugin.structures import ClipBatch, Frame, Track
-
-_PUBLIC = {
-    "load_tracker": "projects.tracking_plugin.api",
-    "Tracker": "projects.tracking_plugin.api",
-    "Frame": "projects.tracking_plugin.structures",
-    "Track": "projects.tracking_plugin.structures",
-    "ClipBatch": "projects.tracking_plugin.structures",
+# Modules that stood elsewhere under the original's name.
+_MOVED = {
+    "api": "tracking.api",
+    "inference": "tracking",
+    "mm": "compatibility.mm",
+    "models.checkpoint_io": "checkpoints.reading",
 }
 
-__all__ = ["ClipBatch", "Frame", "Track", "Tracker", "load_tracker"]
+
+class _Alias(MetaPathFinder, Loader):
+    """Finds the module of :mod:`pftrack` itself, not a copy of it."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        prefix, _, rest = name.partition(f"{__name__}.")
+        if prefix or not rest:
+            return None
+        return ModuleSpec(name, self, origin=f"pftrack.{_MOVED.get(rest, rest)}")
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = importlib.import_module(str(spec.origin))
+        spec.loader_state = module.__spec__  # the import machinery is about to replace it
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        module.__spec__ = module.__spec__.loader_state
 
 
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        import importlib
-
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+sys.meta_path.insert(0, _Alias())
+sys.modules[__name__] = pftrack

@@ -115,7 +115,7 @@ def test_data_set_behind_a_link_is_found_and_read_only(tmp_path: Path):
 
 def test_packages_import_and_a_compiled_operator_runs():
     program = """
-import projects.tracking_plugin
+import pftrack
 import torch, mmcv, mmdet3d, mmdet3d.models, nuscenes
 from mmcv.ops import get_compiling_cuda_version, nms
 boxes = torch.tensor([[0., 0., 10., 10.], [1., 1., 10., 10.], [20., 20., 30., 30.]])
@@ -134,7 +134,7 @@ print(get_compiling_cuda_version())
 
 
 def test_image_alone_works_for_any_user_without_network_or_mounts():
-    program = "import getpass, projects.tracking_plugin, torch; print(getpass.getuser())"
+    program = "import getpass, pftrack, torch; print(getpass.getuser())"
     command = ("--rm", "--network=none", "--read-only", "--tmpfs=/tmp", "--user=12345:6789", IMAGE)
     done = docker("run", *command, "python", "-W", "ignore", "-c", program)
     assert (done.returncode, done.stdout.strip()) == (0, "user12345"), done.stderr
@@ -153,7 +153,7 @@ def test_image_holds_the_code_and_nothing_private():
 
 def test_image_names_its_commit_and_carries_no_build_secret():
     """A run's record takes the commit from the image where there is no repository."""
-    program = "from projects.tracking_plugin.training.record import git_state; print(git_state())"
+    program = "from pftrack.training.record import git_state; print(git_state())"
     command = ("--rm", "--network=none", IMAGE, "python", "-W", "ignore", "-c", program)
     commit = labels()["org.opencontainers.image.revision"].removesuffix("-dirty")
     done = docker("run", *command)

@@ -1,0 +1,1 @@
+"""Generated data, parity with the original, benchmarks: tried with the package, not part of it."""

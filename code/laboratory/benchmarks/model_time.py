@@ -1,0 +1,158 @@
+"""One training iteration of each step and one tracking frame at 320x800, beside the original.
+
+    python tools/bench.py model_time [--tasks track f1 f3] [--tracks 300] [--size 320x800]
+
+Each task runs in a process of its own, on the CPU, in float32, and reports wall time, CPU time and
+peak memory of its second repetition. A training iteration is forward, backward, gradient clipping
+and AdamW, with dropout, recomputed backbone blocks and channels-last weights, without GridMask. The
+original's numbers were measured on a quiet machine with two cores and two threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from pftrack.memory import peak_memory
+
+CONFIGS = {
+    "track": "projects/configs/tracking/petr/f3_q500_800x320.py",
+    "f1": "projects/configs/tracking/petr/f1_q500_800x320.py",
+    "f3": "projects/configs/tracking/petr/f3_q500_800x320.py",
+}
+FRAMES = {"track": 1, "f1": 1, "f3": 3}
+CAMERAS, OBJECTS = 6, 30
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of wall and CPU time, peak resident memory in GB."""
+
+    wall: float
+    cpu: float
+    peak: float
+
+
+ORIGINAL = {
+    "track": Cost(12.1, 21, 2.2),
+    "f1": Cost(46, 68, 5.9),
+    "f3": Cost(140, 241, 14.9),
+}
+
+
+def run(argv: list[str]) -> int:
+    """Measure and print the table; see the module's text."""
+    parser = argparse.ArgumentParser(prog="bench.py model_time", description=__doc__)
+    parser.add_argument("--tasks", nargs="+", choices=list(CONFIGS), default=list(CONFIGS))
+    parser.add_argument("--tracks", type=int, default=300, help="live tracks while tracking")
+    parser.add_argument("--size", default="320x800", metavar="HxW")
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args(argv)
+    height, width = (int(part) for part in args.size.split("x"))
+    print(f"{'task':8s}{'wall s':>9s}{'CPU s':>9s}{'peak GB':>9s}   original: wall, CPU, peak")
+    context = multiprocessing.get_context("spawn")
+    for task in args.tasks:
+        with context.Pool(1) as pool:
+            cost = pool.apply(measure, (task, (height, width), args.tracks, args.threads))
+        own = f"{task:8s}{cost.wall:9.1f}{cost.cpu:9.1f}{cost.peak:9.1f}"
+        reference = ORIGINAL[task]
+        print(
+            f"{own}   {reference.wall:.1f}, {reference.cpu:.1f}, {reference.peak:.1f}", flush=True
+        )
+    return 0
+
+
+def measure(task: str, size: tuple[int, int], tracks: int, threads: int) -> Cost:
+    """The second repetition of a task in this process."""
+    import torch
+
+    from pftrack.config import load_config
+    from pftrack.registry import build_model
+
+    torch.manual_seed(0)
+    torch.set_num_threads(threads)
+    cfg = load_config(CONFIGS[task], ["model.use_grid_mask=False"])
+    model = build_model(cfg.model)
+    repeat = _tracking(model, size, tracks) if task == "track" else _training(model, size, task)
+    repeat()
+    wall, cpu = time.perf_counter(), time.process_time()
+    repeat()
+    return Cost(
+        time.perf_counter() - wall,
+        time.process_time() - cpu,
+        peak_memory() / 2**30,
+    )
+
+
+def _clip(size: tuple[int, int], frames: int) -> Any:
+    """A clip of noise whose cameras look around, with objects that stand still."""
+    import numpy as np
+    import torch
+
+    from pftrack.structures import ClipBatch, FrameTargets
+
+    height, width = size
+    intrinsics = np.eye(4)
+    intrinsics[0, 0] = intrinsics[1, 1] = 0.8 * width
+    intrinsics[:2, 2] = width / 2, height / 2
+    matrices = []
+    for yaw in np.arange(CAMERAS) * np.pi / 3:
+        c, s = np.cos(yaw), np.sin(yaw)
+        axes = np.array([[s, -c, 0, 0], [0, 0, -1, 0], [c, s, 0, 0.5], [0, 0, 0, 1]])
+        matrices.append(intrinsics @ axes)
+    boxes = torch.rand(OBJECTS, 9) + 1
+    boxes[:, :2] = boxes[:, :2] * 60 - 90
+    target = FrameTargets(
+        boxes=boxes,
+        labels=torch.randint(10, (OBJECTS,)),
+        instance_inds=torch.arange(OBJECTS),
+        forecasting_locs=boxes[:, None, :3].expand(-1, 13, -1).contiguous(),
+        forecasting_masks=torch.ones(OBJECTS, 13, dtype=torch.bool),
+    )
+    return ClipBatch(
+        img=torch.randn(1, frames, CAMERAS, 3, height, width),
+        img_shape=size,
+        lidar2img=torch.from_numpy(np.stack(matrices)).expand(1, frames, -1, -1, -1),
+        l2g=torch.eye(4).expand(1, frames, -1, -1),
+        timestamp=torch.arange(frames, dtype=torch.float64)[None] / 2,
+        targets=[[target] * frames],
+    )
+
+
+def _training(model: Any, size: tuple[int, int], task: str) -> Any:
+    import torch
+
+    model.to(memory_format=torch.channels_last)  # the training loop's default
+    batch = _clip(size, FRAMES[task])
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-6, weight_decay=0.01)
+    model.train()
+
+    def iteration() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        losses = model(batch)
+        sum(value for name, value in losses.items() if "loss" in name).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 35)
+        optimizer.step()
+
+    return iteration
+
+
+def _tracking(model: Any, size: tuple[int, int], tracks: int) -> Any:
+    import torch
+
+    frame = _clip(size, 1).frame(0)
+    runtime = model.eval().runtime_tracker
+    # Random weights are sure of nothing: keep the first instances as tracks, whatever their score.
+    runtime.score_threshold = runtime.record_threshold = -1.0
+
+    def one_frame() -> None:
+        model.forward_track(frame)
+        runtime.tracks = runtime.tracks.select(torch.arange(min(tracks, len(runtime.tracks))))
+
+    model.forward_track(frame)  # the first frame has no tracks yet
+    runtime.tracks = runtime.tracks.select(torch.arange(min(tracks, len(runtime.tracks))))
+    return one_frame

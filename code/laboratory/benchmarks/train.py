@@ -1,0 +1,127 @@
+"""Training steps as tools/train.py does them: samples/s, share of data waiting, peak memory.
+
+Each configuration trains a few iterations on generated images in a process of its own, on the GPU
+where there is one. The original, fp32 on two quiet cores (no GPU): f1 46 to 52 s an iteration and
+5.9 GB, f3 140 s and 14.9 GB; figures without GridMask, of spec and machine in docs/training.md.
+
+    python tools/bench.py train [petr/f1_q500_800x320 ...] [--iterations N] [a.b=c ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+CONFIGS = Path("projects/configs/tracking")
+DEFAULT = ("demo/f1_demo", "demo/f3_demo", "petr/f1_q500_800x320")
+ORIGINAL_SECONDS = {"petr/f1_q500_800x320": 46.0, "petr/f3_q500_800x320": 140.0}
+ORIGINAL_GB = {"petr/f1_q500_800x320": 5.9, "petr/f3_q500_800x320": 14.9}
+
+
+@dataclass
+class Measurement:
+    """Means over the measured iterations; seconds, GB."""
+
+    batch: int
+    step: float
+    waiting: float
+    peak_gb: float
+    device: str
+
+
+def measure(
+    config: str, data: Path, iterations: int, warmup: int, overrides: list[str]
+) -> Measurement:
+    """Train ``warmup + iterations`` steps and average the latter."""
+    from pftrack.training.run import Request, run_training
+
+    options = [f"data.{s}.data_root={data / 'nuscenes'}/" for s in ("train", "val", "test")]
+    infos = data / "tracking_forecasting-mini_infos_train.pkl"
+    with tempfile.TemporaryDirectory() as folder:
+        request = Request(
+            config_file=CONFIGS / f"{config}.py",
+            work_dir=Path(folder),
+            load_from="none",
+            validate=False,
+            overrides=(
+                *options, f"data.train.ann_file={infos}", "log_config.interval=1",
+                f"runner.max_iters={warmup + iterations}", "runner.max_epochs=1000", *overrides,
+            ),
+        )  # fmt: skip
+        run_training(request)
+        (log,) = Path(folder).glob("*.log.json")
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+    steps = [line for line in lines if line.get("mode") == "train"][warmup:]
+    mean = {key: sum(step[key] for step in steps) / len(steps) for key in ("time", "data_time")}
+    return Measurement(
+        batch=_batch_size(config, overrides),
+        step=mean["time"],
+        waiting=mean["data_time"],
+        peak_gb=steps[-1]["memory"] / 1024,
+        device=str(lines[0]["device"]),
+    )
+
+
+def _batch_size(config: str, overrides: list[str]) -> int:
+    from pftrack.config import load_config
+
+    return int(load_config(CONFIGS / f"{config}.py", overrides).data.samples_per_gpu)
+
+
+def make_data(folder: Path, image_size: tuple[int, int]) -> None:
+    """A small generated dataset with its info files; made once."""
+    from laboratory.demo_data import generate_dataset
+    from pftrack.conversion.run import convert_folder
+
+    root, version = folder / "nuscenes", "v1.0-mini"
+    generate_dataset(root, scenes=2, frames=8, image_size=image_size, workers=2, progress=True)
+    convert_folder(root, version, folder, "tracking_forecasting", forecasting=True, workers=1)
+
+
+def run(argv: list[str]) -> int:
+    """Entry of ``tools/bench.py train``."""
+    parser = argparse.ArgumentParser(prog="bench.py train", description=__doc__)
+    parser.add_argument("configs", nargs="*", help=f"default: {' '.join(DEFAULT)}; or a.b=c")
+    parser.add_argument("--iterations", type=int, default=5)
+    parser.add_argument("--warmup", type=int, default=2)
+    parser.add_argument("--image-size", default="1600x900", help="of the generated images")
+    parser.add_argument("--data", type=Path, help="folder to keep them in (default: removed)")
+    args = parser.parse_args(argv)
+    overrides = [c for c in args.configs if "=" in c]
+    configs = [c for c in args.configs if "=" not in c] or list(DEFAULT)
+    width, height = (int(n) for n in args.image_size.split("x"))
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        data = args.data or Path(temporary)
+        make_data(data, (width, height))
+        for config in configs:
+            with multiprocessing.get_context("spawn").Pool(
+                1, initializer=_like_a_main_process
+            ) as pool:
+                job = (config, data, args.iterations, args.warmup, overrides)
+                rows.append((config, pool.apply(measure, job)))
+    _print(rows)
+    return 0
+
+
+def _like_a_main_process() -> None:
+    # Loader workers are children of the pool's process, forked as in a training.
+    multiprocessing.set_start_method("fork", force=True)
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
+
+
+def _print(rows: list[tuple[str, Measurement]]) -> None:
+    heads = ("samples/s", "step s", "waiting", "peak GB", "original s", "original GB")
+    print(f"\n{'configuration':<24}" + ("{:>12}" * 6).format(*heads), file=sys.stdout)
+    for config, m in rows:
+        original = ORIGINAL_SECONDS.get(config), ORIGINAL_GB.get(config)
+        print(
+            f"{config:<24}{m.batch / m.step:>12.2f}{m.step:>12.2f}{m.waiting / m.step:>12.1%}"
+            f"{m.peak_gb:>12.1f}" + "".join(f"{x or '-':>12}" for x in original)
+        )
+    print(f"on {rows[0][1].device}")

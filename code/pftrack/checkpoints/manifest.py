@@ -1,0 +1,115 @@
+"""The list of published files (``checkpoints/manifest.json``) as typed records."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pftrack.errors import UserError
+from pftrack.paths import CHECKPOINTS_DIR
+
+MANIFEST = CHECKPOINTS_DIR / "manifest.json"
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """One published file, or one folder of them.
+
+    Attributes:
+        name: what ``ONLY=`` selects it by.
+        path: where it belongs below ``checkpoints/``; with a slash at the end, a folder that takes
+            every member matching ``members``.
+        archive: the zip that has it.
+        members: patterns of its path in the archive, tried in order; a plain path also matches
+            with further folders before it.
+        verified: the member's path is known, not guessed.
+        kind: tracker, detector, backbone, ablation or infos.
+        config: the configuration (below ``code/``) it belongs to, if any.
+        published: metrics its authors report, with their ``split``.
+        optional: its archive may lack it.
+        size, sha256: known in advance, or None: recorded on first use.
+    """
+
+    name: str
+    path: str
+    archive: str
+    members: tuple[str, ...]
+    kind: str
+    verified: bool = False
+    config: str | None = None
+    published: dict[str, Any] = field(default_factory=dict)
+    optional: bool = False
+    size: int | None = None
+    sha256: str | None = None
+
+    @property
+    def is_folder(self) -> bool:
+        return self.path.endswith("/")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All published files and where their archives are."""
+
+    base_url: str
+    license: str
+    files: tuple[PublishedFile, ...]
+
+    @property
+    def archives(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(f.archive for f in self.files))
+
+    def select(self, only: list[str]) -> list[PublishedFile]:
+        """Files by name, path, archive or kind; all of them when ``only`` is empty.
+
+        Raises:
+            UserError: a name selects nothing.
+        """
+        chosen: list[PublishedFile] = []
+        for word in only:
+            found = [
+                f for f in self.files if word in (f.name, f.path, f.path[:-1], f.archive, f.kind)
+            ]
+            if not found:
+                names = ", ".join(f.name for f in self.files)
+                raise UserError(f"nothing published is called '{word}'; there are: {names}")
+            chosen += found
+        return [f for f in self.files if f in chosen] if only else list(self.files)
+
+    def for_path(self, path: Path) -> PublishedFile | None:
+        """The record of a file below ``checkpoints/``, e.g. to find its configuration."""
+        try:
+            relative = path.resolve().relative_to(CHECKPOINTS_DIR).as_posix()
+        except ValueError:
+            return None
+        for file in self.files:
+            if relative == file.path or (file.is_folder and relative.startswith(file.path)):
+                return file
+        return None
+
+
+def load_manifest(path: Path = MANIFEST) -> Manifest:
+    """Read and check a manifest.
+
+    Raises:
+        UserError: it is missing, not JSON, lacks a field, or names a path outside its folder.
+    """
+    try:
+        content = json.loads(path.read_text())
+        files = tuple(
+            PublishedFile(**{**entry, "members": tuple(entry["members"])})
+            for entry in content["files"]
+        )
+        manifest = Manifest(content["base_url"], content["license"], files)
+    except OSError as error:
+        raise UserError(f"cannot read the manifest '{path}': {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"the manifest '{path}' is malformed: {error}") from error
+    for file in manifest.files:
+        for name in (file.path, file.archive):
+            pure = PurePosixPath(name)
+            if pure.is_absolute() or ".." in pure.parts or "\\" in name or not pure.parts:
+                raise UserError(f"the manifest '{path}' names a path outside its folder: '{name}'")
+    return manifest

@@ -1,0 +1,281 @@
+"""Reading checkpoints without trusting them, and loading them into models.
+
+A ``.pth`` file is a pickle: read carelessly it runs whatever code it contains. Everything in this
+project reads checkpoints through :func:`load_checkpoint_file`, which only rebuilds tensors, plain
+containers and numbers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import re
+import tarfile
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pftrack.checkpoints.legacy_tar import load_legacy_tar
+from pftrack.errors import UserError
+from pftrack.paths import CHECKPOINTS_DIR
+
+WRAPPER_PREFIXES = ("module.", "model.")  # what DataParallel and wrapping runners put before keys
+
+
+def _numpy_globals() -> list[Any]:
+    """What numpy scalars and arrays (in mmcv's meta, in random number states) are rebuilt with."""
+    package = "numpy._core" if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else "numpy.core"
+    multiarray = importlib.import_module(f"{package}.multiarray")
+    rebuild = [
+        (getattr(multiarray, name), f"{place}.multiarray.{name}")
+        for name in ("scalar", "_reconstruct")
+        for place in ("numpy.core", "numpy._core")
+    ]
+    dtypes = {type(np.dtype(code)) for code in "?bhilqBHILQefdFDSU"}
+    return [*rebuild, np.ndarray, np.dtype, *dtypes]
+
+
+def find_checkpoint(name: str | os.PathLike[str]) -> Path:
+    """The file a user means: absolute, relative, or below ``checkpoints/``.
+
+    Raises:
+        UserError: there is no such file in any of these places.
+    """
+    path = Path(name).expanduser()
+    below = path.relative_to("ckpts") if path.parts[:1] == ("ckpts",) else path
+    candidates = [path, CHECKPOINTS_DIR / below]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    if path.is_dir():
+        raise UserError(f"checkpoint '{path}' is a folder; name a .pth file inside it")
+    places = "here" if path.is_absolute() else f"here or below {CHECKPOINTS_DIR}"
+    raise UserError(
+        f"no checkpoint '{path}' {places}; 'make checkpoints' downloads the published ones"
+    )
+
+
+def load_checkpoint_file(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a checkpoint on the CPU: zip, older stream and tar formats.
+
+    Tensors saved from a GPU arrive on the CPU. Nothing but tensors, numpy numbers and arrays, and
+    plain containers is rebuilt; no code from the file runs.
+
+    Args:
+        path: as :func:`find_checkpoint` takes it.
+
+    Raises:
+        UserError: the file is missing, unreadable, torn, not a checkpoint, or wants to rebuild
+            objects of other types.
+    """
+    path = find_checkpoint(path)
+    try:
+        if tarfile.is_tarfile(path):
+            content = load_legacy_tar(path)
+        else:
+            _refuse_compressed(path)
+            with torch.serialization.safe_globals(_numpy_globals()):
+                content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise UserError(_why_unreadable(path, error)) from error
+    except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+        # What torch's reader raises on a file whose structure makes no sense.
+        raise UserError(_why_unreadable(path, error)) from error
+    if not isinstance(content, Mapping):
+        raise UserError(
+            f"'{path}' is not a checkpoint: it holds a {type(content).__name__}, not a dictionary"
+        )
+    return dict(content)
+
+
+def _refuse_compressed(path: Path) -> None:
+    """torch never compresses; a compressed member could unpack to more than the memory holds."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        if any(m.compress_type != zipfile.ZIP_STORED for m in archive.infolist()):
+            raise UserError(
+                f"'{path}' is a compressed archive, not a checkpoint; unpack it and name the .pth"
+            )
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    if path.stat().st_size == 0:
+        return f"checkpoint '{path}' is empty; download or save it again"
+    wanted = re.search(r"(?:GLOBAL|unsafe global|Unsupported class) ([\w.]+\w)", str(error))
+    if wanted:
+        return (
+            f"checkpoint '{path}' is refused: it wants to rebuild '{wanted[1]}', which could run "
+            "code; ask its author for a file with weights only"
+        )
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+    except OSError as cannot:
+        return f"cannot read checkpoint '{path}': {cannot.strerror}"
+    if head[:2] == b"PK" or head[:1] == b"\x80":
+        return (
+            f"checkpoint '{path}' is torn or damaged ({path.stat().st_size} bytes); "
+            "download or save it again"
+        )
+    return f"'{path}' is not a checkpoint (it begins with {head!r})"
+
+
+def strip_prefixes(keys: Iterable[str]) -> dict[str, str]:
+    """Key -> key without the wrappers that every key of the file carries."""
+    keys = list(keys)
+    names = {key: key for key in keys}
+    while keys:
+        for prefix in WRAPPER_PREFIXES:
+            if all(name.startswith(prefix) for name in names.values()):
+                names = {key: name.removeprefix(prefix) for key, name in names.items()}
+                break
+        else:
+            break
+    return names
+
+
+def extract_state_dict(
+    checkpoint: Mapping[str, Any], name: str = "checkpoint"
+) -> dict[str, Tensor]:
+    """The weights in a checkpoint: a full training checkpoint or a bare state dict.
+
+    Args:
+        checkpoint: what :func:`load_checkpoint_file` returned.
+        name: what to call it in an error.
+
+    Returns:
+        key -> tensor, without ``module.`` / ``model.`` in front of every key.
+
+    Raises:
+        UserError: there are no weights in it.
+    """
+    for entry in ("state_dict", "model"):
+        if isinstance(checkpoint.get(entry), Mapping):
+            checkpoint = checkpoint[entry]
+            break
+    weights = {k: v for k, v in checkpoint.items() if isinstance(k, str) and isinstance(v, Tensor)}
+    if not weights or len(weights) < len(checkpoint):
+        raise UserError(
+            f"'{name}' holds no model weights (neither a 'state_dict' nor a plain table of "
+            "tensors); is it an optimizer state or a results file?"
+        )
+    names = strip_prefixes(weights)
+    return {names[key]: value.detach() for key, value in weights.items()}
+
+
+def count_by_module(keys: Iterable[str], limit: int = 6) -> str:
+    """``"img_backbone 592, pts_bbox_head 221"``: keys counted by their first component."""
+    counts = Counter(key.split(".")[0] for key in keys).most_common()
+    shown = ", ".join(f"{name} {n}" for name, n in counts[:limit])
+    return shown + (f", {len(counts) - limit} more modules" if len(counts) > limit else "")
+
+
+@dataclass
+class LoadReport:
+    """What happened to every entry when a checkpoint was loaded into a model.
+
+    Attributes:
+        loaded: entries copied.
+        skipped: entries of the file that the model does not have.
+        mismatched: (entry, shape in the file, shape in the model), not copied.
+        missing: entries of the model that the file does not have; they keep their initialisation.
+        source: the file's name.
+    """
+
+    loaded: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    source: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Every entry of file and model found its partner."""
+        return not (self.skipped or self.mismatched or self.missing)
+
+    def summary(self) -> str:
+        """Three lines: loaded, skipped, newly initialised, each counted by module."""
+        shapes = [key for key, _, _ in self.mismatched]
+        new = self.missing + shapes
+        skipped = [f"{len(self.skipped)} unknown ({count_by_module(self.skipped)})"] * bool(
+            self.skipped
+        ) + [f"{len(shapes)} of another shape ({count_by_module(shapes)})"] * bool(shapes)
+        return "\n".join(
+            [
+                f"loaded {len(self.loaded)} entries from {self.source}"
+                + f" ({count_by_module(self.loaded)})" * bool(self.loaded),
+                f"skipped {len(self.skipped) + len(shapes)}"
+                + f": {', '.join(skipped)}" * bool(skipped),
+                f"newly initialised {len(new)}" + f": {count_by_module(new)}" * bool(new),
+            ]
+        )
+
+
+def compare_keys(
+    weights: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], source: str = ""
+) -> LoadReport:
+    """Which entries of ``weights`` fit a model whose entries have the ``expected`` shapes."""
+    report = LoadReport(source=source)
+    for key, value in weights.items():
+        shape = tuple(value.shape)
+        if key not in expected:
+            report.skipped.append(key)
+        elif shape != tuple(expected[key]):
+            report.mismatched.append((key, shape, tuple(expected[key])))
+        else:
+            report.loaded.append(key)
+    report.missing = [key for key in expected if key not in weights]
+    return report
+
+
+def load_into(
+    model: nn.Module,
+    checkpoint: str | os.PathLike[str] | Mapping[str, Any],
+    strict: bool = False,
+) -> LoadReport:
+    """Copy a checkpoint's weights into a model.
+
+    Args:
+        model: any module; its own dtype and device are kept.
+        checkpoint: a file, or what :func:`load_checkpoint_file` returned.
+        strict: every entry of both sides must fit.
+
+    Returns:
+        what was loaded, skipped and newly initialised.
+
+    Raises:
+        UserError: the file cannot be read, nothing in it fits the model or more entries have
+            another shape than fit (a checkpoint of another model), or ``strict`` and something
+            does not fit. The model is unchanged then.
+    """
+    if isinstance(checkpoint, Mapping):
+        source = "the given weights"
+    else:
+        source = str(find_checkpoint(checkpoint))
+        checkpoint = load_checkpoint_file(source)
+    weights = extract_state_dict(checkpoint, source)
+    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    report = compare_keys(weights, expected, source)
+    if not report.loaded or len(report.mismatched) > len(report.loaded):
+        raise UserError(
+            f"'{source}' is a checkpoint of another model: {len(report.loaded) or 'none'} of its "
+            f"{len(weights)} entries ({count_by_module(weights)}) fit this one "
+            f"({count_by_module(expected)})"
+        )
+    if strict and not report.complete:
+        raise UserError(
+            f"'{source}' does not fit the model exactly: "
+            + "; ".join(report.summary().splitlines()[1:])
+            + "; is it a checkpoint of another configuration? 'make inspect CKPT=...' tells"
+        )
+    model.load_state_dict({key: weights[key] for key in report.loaded}, strict=False)
+    return report

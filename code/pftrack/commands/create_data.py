@@ -1,0 +1,51 @@
+"""Make PF-Track's info files from nuScenes (make data)."""
+
+from __future__ import annotations
+
+import argparse
+
+from pftrack.errors import UserError
+from pftrack.nuscenes.version_folder import version_folder
+
+VERSIONS = {
+    "nuscenes-tracking": {
+        "v1.0": "v1.0-trainval",
+        "v1.0-trainval": "v1.0-trainval",
+        "v1.0-mini": "v1.0-mini",
+    },
+    "nuscenes-tracking-test": {"v1.0": "v1.0-test", "v1.0-test": "v1.0-test"},
+}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset", choices=VERSIONS, help="what to convert; -test: no annotations")
+    parser.add_argument("--root-path", default="data/nuscenes", help="folder with maps/, samples/")
+    parser.add_argument("--out-dir", help="where the info files go (default: the root path)")
+    parser.add_argument("--extra-tag", default="tracking_forecasting", help="prefix of their names")
+    parser.add_argument("--version", default="v1.0", help="v1.0 (trainval or test) or v1.0-mini")
+    parser.add_argument("--forecasting", action="store_true", help="add future positions")
+    parser.add_argument("--workers", type=int, default=2, help="processes that read tables")
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
+    versions = VERSIONS[args.dataset]
+    if args.version not in versions:
+        raise UserError(
+            f"{args.dataset} has no version '{args.version}': use {' or '.join(versions)}"
+        )
+    version = versions[args.version]
+    version_folder(args.root_path, version)
+    from pftrack.conversion.run import convert_folder
+
+    convert_folder(
+        args.root_path,
+        version,
+        args.out_dir or args.root_path,
+        args.extra_tag,
+        forecasting=args.forecasting,
+        workers=args.workers,
+    )
+    return 0

@@ -1,0 +1,26 @@
+"""Detection mAP and NDS of a checkpoint, by the official devkit."""
+
+from __future__ import annotations
+
+from pftrack.errors import UserError
+
+
+def main() -> int:
+    from pftrack.commands import shared as commands
+
+    args = commands.checkpoint_parser(__doc__, "detect").parse_args()
+    if args.split == "test":
+        raise UserError("the test split has no annotations: use --split val")
+
+    from pftrack.evaluation.devkit import evaluate_detection_devkit
+    from pftrack.evaluation.text import detection_table
+    from pftrack.nuscenes.splits import SPLITS
+
+    run, work_dir = commands.run_checkpoint(args, "detect", "detection")
+    split = SPLITS[run.version][args.split]
+    summary = evaluate_detection_devkit(
+        run.result_path, run.data_root, run.version, split, work_dir
+    )
+    print(detection_table(summary))
+    print(f"\nmetrics in {work_dir}")
+    return 0

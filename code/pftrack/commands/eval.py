@@ -1,0 +1,15 @@
+"""Track a split with a checkpoint, compute tracking and forecasting metrics, write the report."""
+
+from __future__ import annotations
+
+
+def main() -> int:
+    from pftrack.commands import shared as commands
+
+    args = commands.checkpoint_parser(__doc__, "eval").parse_args()
+    run, work_dir = commands.run_checkpoint(args, "eval")
+    if args.split == "test":
+        print(f"the test split has no annotations: results to submit are in {run.result_path}")
+        return 0
+    commands.evaluate_and_report(run.result_path, run.data_root, run.version, args.split, work_dir)
+    return 0

@@ -1,0 +1,88 @@
+"""Evaluate a results file: tracking and forecasting metrics, or detection metrics."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+
+def parse_args():
+    import argparse
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("result", help="results file in the nuScenes tracking or detection format")
+    parser.add_argument("--dataroot", default="data/nuscenes", help="nuScenes' folder")
+    parser.add_argument("--version", default="v1.0-trainval")
+    parser.add_argument("--split", default="val")
+    parser.add_argument(
+        "--engine",
+        choices=["fast", "devkit", "both"],
+        default="fast",
+        help="fast: this project's; devkit: the official one; both: compare them",
+    )
+    parser.add_argument("--config", help="metric configuration in the devkit's format")
+    parser.add_argument("--out", help="folder for the metrics; default: metrics/ beside RESULT")
+    return parser.parse_args()
+
+
+def evaluate_detection(args, out: Path) -> int:
+    from pftrack.evaluation.devkit import evaluate_detection_devkit
+    from pftrack.evaluation.text import detection_table
+    from pftrack.nuscenes.splits import SPLITS
+
+    split = SPLITS.get(args.version, {}).get(args.split, args.split)
+    summary = evaluate_detection_devkit(args.result, args.dataroot, args.version, split, out)
+    print(detection_table(summary))
+    print(f"\nmetrics in {out}")
+    return 0
+
+
+def main() -> int:
+    args = parse_args()
+    from tqdm import tqdm
+
+    from pftrack.evaluation.config import load_tracking_config
+    from pftrack.evaluation.devkit import differences, evaluate_tracking_devkit
+    from pftrack.evaluation.forecasting_metrics import evaluate_forecasts
+    from pftrack.evaluation.ground_truth import load_ground_truth
+    from pftrack.evaluation.run import (
+        evaluate_results,
+        write_json,
+        write_metrics,
+    )
+    from pftrack.evaluation.text import forecasting_table, tracking_table
+    from pftrack.nuscenes.results_file import is_detection_file
+    from pftrack.nuscenes.splits import SPLITS
+
+    out = Path(args.out) if args.out else Path(args.result).resolve().parent / "metrics"
+    if is_detection_file(args.result):
+        return evaluate_detection(args, out)
+    config = load_tracking_config(args.config)
+    truth = load_ground_truth(args.dataroot, args.version, args.split, config.class_names)
+    # The fast engine always runs: it checks the file, and it takes a fraction of the devkit's time.
+    count = len(config.class_names)
+    with tqdm(total=count, desc="tracking metrics", unit="class", delay=2, leave=False) as bar:
+        evaluation = evaluate_results(args.result, truth, config, lambda _name: bar.update())
+    summary = write_metrics(evaluation, out)
+    forecasting = evaluate_forecasts(evaluation)
+    write_json(out / "forecasting.json", forecasting)
+
+    worst = 0.0
+    if args.engine != "fast":
+        official_split = SPLITS.get(args.version, {}).get(args.split, args.split)
+        print("running the devkit; val takes about an hour ...", file=sys.stderr)
+        official, details = evaluate_tracking_devkit(
+            args.result, args.dataroot, args.version, official_split, out / "devkit", config
+        )
+        found = [*differences(summary, official)]
+        found += differences(evaluation.tracking.details(), details)
+        worst, where = max(found)
+        if args.engine == "devkit":
+            summary = official
+    print(tracking_table(summary))
+    print()
+    print(forecasting_table(forecasting))
+    print(f"\nmetrics in {out}")
+    if args.engine == "both":
+        print(f"fast and devkit: {len(found)} numbers, largest difference {worst:.3g} at {where}")
+    return int(args.engine == "both" and worst > 1e-9)

@@ -1,0 +1,113 @@
+"""Draw a results file as videos: six cameras and the bird's-eye view, scene by scene."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pftrack.errors import UserError
+
+CODE = Path(__file__).resolve().parents[1]
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "result", help="results file (nuScenes tracking json), or 'truth' for the annotations"
+    )
+    parser.add_argument("--against", metavar="RESULT", help="a second one, drawn below the first")
+    parser.add_argument("--dataroot", type=Path, help="nuScenes folder (default: data/nuscenes)")
+    parser.add_argument("--version", help="default: the one the folder has")
+    parser.add_argument("--split", default="val", help="split of the results (default: val)")
+    parser.add_argument("--infos", type=Path, help="info file, instead of the split's")
+    parser.add_argument("--scenes", default="", help="names, separated by commas (default: all)")
+    parser.add_argument("--out", type=Path, help="folder (default: video/ beside the results)")
+    parser.add_argument(
+        "--format", default="mp4", help="mp4, gif, png, or several separated by commas"
+    )
+    parser.add_argument("--fps", type=int, default=4, help="key frames per second (default 4)")
+    parser.add_argument("--min-score", type=float, default=0.2, help="default 0.2")
+    parser.add_argument("--frames", type=int, help="stop after so many frames of each scene")
+    parser.add_argument("--truth", action="store_true", help="outline the annotations in white")
+    parser.add_argument("--view", choices=("both", "cameras", "bird"), default="both")
+    parser.add_argument("--camera-width", type=int, default=480, help="px (default 480)")
+    parser.add_argument("--no-labels", action="store_true", help="without ids and scores")
+    parser.add_argument("--no-lidar", action="store_true")
+    parser.add_argument(
+        "--readme-picture",
+        type=Path,
+        metavar="FILE.gif",
+        help="instead of videos, write the first scene as one small GIF (under 3 MB)",
+    )
+    args = parser.parse_args()
+    if args.fps < 1 or args.camera_width < 64 or (args.frames is not None and args.frames < 1):
+        raise UserError("--fps and --frames start at 1, --camera-width at 64")
+    return args
+
+
+def find_dataset(args: argparse.Namespace) -> tuple[Path, str]:
+    """(folder, version): as given, else the demo's beside the results, else data/nuscenes."""
+    candidates = [args.dataroot] if args.dataroot else [CODE / "data" / "nuscenes"]
+    if not args.dataroot:
+        candidates.insert(0, Path(args.result).resolve().parent.parent / "nuscenes")
+    for root in candidates:
+        for version in [args.version] if args.version else ["v1.0-trainval", "v1.0-mini"]:
+            if (root / version / "scene.json").is_file():
+                return root, version
+    looked = " or ".join(str(root) for root in candidates)
+    raise UserError(f"no nuScenes {args.version or 'dataset'} in {looked}: name it with --dataroot")
+
+
+def main() -> int:
+    args = parse_args()
+    formats = tuple(word for word in args.format.split(",") if word)
+    unknown = set(formats) - {"mp4", "gif", "png"}
+    if unknown or not formats:
+        raise UserError(f"unknown format '{args.format}': use mp4, gif, png")
+    results = [Path(r) for r in (args.result, args.against) if r is not None and r != "truth"]
+    for result in results:
+        if not result.is_file():
+            raise UserError(f"no results file '{result}': 'make eval' writes one")
+    root, version = find_dataset(args)
+
+    from pftrack.datasets.infos import load_infos
+    from pftrack.visualization.mosaic import Style
+    from pftrack.visualization.scenes import find_infos, load_scenes
+    from pftrack.visualization.video import (
+        Layer,
+        Options,
+        make_videos,
+        write_readme_picture,
+    )
+
+    infos = load_infos(args.infos or find_infos(root, version, args.split))
+    only = [name for name in args.scenes.split(",") if name]
+    scenes = load_scenes(infos, root, only)
+    names = [args.result] + ([args.against] if args.against else [])
+    layers = [
+        Layer.from_truth(scenes) if name == "truth" else Layer.from_file(Path(name), scenes)
+        for name in names
+    ]
+    style = Style(
+        camera_width=args.camera_width // 16 * 16,
+        labels=not args.no_labels,
+        cameras=args.view != "bird",
+        bird=args.view != "cameras",
+    )
+    options = Options(
+        formats=formats,
+        fps=args.fps,
+        min_score=args.min_score,
+        truth=args.truth,
+        lidar=not args.no_lidar,
+        max_frames=args.frames,
+        style=style,
+    )
+    if args.readme_picture:
+        write_readme_picture(args.readme_picture, scenes[0], layers, options)
+        print(args.readme_picture)
+        return 0
+    out = args.out or (results[0].parent if results else Path("work_dirs")) / "video"
+    for path in make_videos(scenes, layers, out, options):
+        print(path)
+    return 0

@@ -1,0 +1,265 @@
+"""What the notebooks share: which checkpoint and data, and how pictures are shown."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from pftrack.errors import UserError
+from pftrack.paths import CODE
+from pftrack.visualization.boxes import Boxes
+from pftrack.visualization.scenes import (
+    FORECAST_STEPS,
+    SceneFrames,
+    find_infos,
+    load_split,
+)
+
+if TYPE_CHECKING:
+    from pftrack.evaluation.run import Evaluation
+
+FAST = bool(os.environ.get("PFTRACK_NOTEBOOK_FAST"))
+
+
+@dataclass
+class Setting:
+    """What a notebook works on.
+
+    Attributes:
+        config: configuration file.  checkpoint: weights.
+        data_root: nuScenes folder.  version: nuScenes version.
+        out: folder for what the notebook writes; made.
+        max_frames: frames of a scene that are tracked.
+    """
+
+    config: str
+    checkpoint: str
+    data_root: Path
+    version: str
+    out: Path
+    max_frames: int
+
+    def __post_init__(self) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
+
+    def scenes(self, split: str = "val") -> list[SceneFrames]:
+        """The scenes of a split."""
+        return load_split(self.data_root, self.version, split)
+
+    @property
+    def overrides(self) -> list[str]:
+        """``key=value`` changes that point the configuration to the data."""
+        changes = [f"data_root={self.data_root}/"]
+        for section in ("train", "val", "test"):
+            split = "train" if section == "train" else "val"
+            infos = find_infos(self.data_root, self.version, split)
+            changes += [f"data.{section}.data_root={self.data_root}/"]
+            changes += [f"data.{section}.ann_file={infos}"]
+        return changes
+
+    def load_config(self) -> Any:
+        """The expanded configuration with :attr:`overrides`."""
+        from pftrack.config import load_config
+
+        return load_config(self.config, self.overrides)
+
+
+def demo() -> Setting:
+    """The demo checkpoint on generated data, which is made when it is not there.
+
+    ``PFTRACK_NOTEBOOK_CHECKPOINT``, ``_CONFIG`` and ``_DATA`` (folder) choose something else
+    without a change to the notebook.
+    """
+    checkpoint = os.environ.get("PFTRACK_NOTEBOOK_CHECKPOINT", "demo/f3_demo.pth")
+    config = os.environ.get("PFTRACK_NOTEBOOK_CONFIG", "projects/configs/tracking/demo/f3_demo.py")
+    if "PFTRACK_NOTEBOOK_DATA" in os.environ:
+        return published(checkpoint, os.environ["PFTRACK_NOTEBOOK_DATA"], config=config)
+    out = CODE / "work_dirs" / "notebooks" / ("fast" if FAST else "full")
+    data = CODE / "work_dirs" / "demo" / "nuscenes"
+    if FAST or not (data / "v1.0-mini").is_dir() or not _has_infos(data):
+        data = out / "nuscenes"
+        _generate(data)
+    return Setting(_in_code(config), checkpoint, data, "v1.0-mini", out, 6 if FAST else 40)
+
+
+def published(
+    checkpoint: str = "f3_all/final.pth",
+    data_root: str | Path = "data/nuscenes",
+    version: str | None = None,
+    config: str | None = None,
+) -> Setting:
+    """A published (or your own) checkpoint on real data.
+
+    Args:
+        checkpoint: absolute, relative, or below ``checkpoints/``.
+        data_root: nuScenes folder, relative to ``code/``; info files in it or beside it.
+        version: default: the one the folder has.
+        config: default: the one that belongs to the checkpoint.
+
+    Raises:
+        UserError: no such checkpoint or data.
+    """
+    from pftrack.checkpoints.fit import config_of_checkpoint
+
+    root = Path(data_root) if Path(data_root).is_absolute() else CODE / data_root
+    versions = [version] if version else ["v1.0-trainval", "v1.0-mini"]
+    found = [v for v in versions if (root / v / "scene.json").is_file()]
+    if not found:
+        raise UserError(f"no nuScenes {' or '.join(versions)} in '{root}'")
+    chosen = _in_code(config) if config else str(config_of_checkpoint(checkpoint))
+    out = CODE / "work_dirs" / "notebooks" / Path(checkpoint).stem
+    return Setting(chosen, checkpoint, root, found[0], out, 6 if FAST else 40)
+
+
+def track(tracker: Any, scene: SceneFrames, max_frames: int) -> dict[str, Boxes]:
+    """Track a scene with the streaming API: sample token -> boxes."""
+    from tqdm.auto import tqdm
+
+    tracker.reset()
+    count = min(len(scene), max_frames)
+    found = {}
+    for t in tqdm(range(count), desc=scene.name):
+        frame = scene.frame(t)
+        found[frame.sample_token] = Boxes.from_tracks(tracker.step(frame))
+    return found
+
+
+def forecast_errors(
+    scene: SceneFrames, tracked: Mapping[str, Boxes], radius: float = 2.0
+) -> dict[str, np.ndarray]:
+    """Displacement errors of forecasts against the annotated future, with two baselines.
+
+    Every tracked box is compared with the nearest annotated object, if it is within ``radius`` m.
+
+    Returns:
+        "forecast", "constant velocity", "standing still" -> [n, F] distances in m; NaN where the
+        object's future is not annotated. "forecast" only where the model makes one.
+    """
+    steps = FORECAST_STEPS
+    errors: dict[str, list[np.ndarray]] = {}
+    for t in range(len(scene)):
+        boxes = tracked.get(scene.infos[t]["token"])
+        if boxes is None:
+            break
+        truth = scene.truth(t)
+        future = np.full((len(truth), steps, 2), np.nan)
+        for k in range(1, min(steps, len(scene) - 1 - t) + 1):
+            later = scene.truth(t + k)
+            place = {name: center for name, center in zip(later.ids, later.center, strict=True)}
+            for i, name in enumerate(truth.ids):
+                if name in place:
+                    future[i, k - 1] = place[name][:2]
+        for i in range(len(boxes)):
+            distance = np.linalg.norm(truth.center[:, :2] - boxes.center[i, :2], axis=1)
+            if not len(distance) or distance.min() > radius:
+                continue
+            goal = future[np.argmin(distance)]
+            start = boxes.center[i, :2]
+            seconds = 0.5 * np.arange(1, steps + 1)[:, None]
+            guesses = {"standing still": np.zeros((steps, 2))}
+            if boxes.velocity is not None:
+                guesses["constant velocity"] = boxes.velocity[i] * seconds
+            forecast = boxes.forecast[i]
+            if forecast is not None and len(forecast) >= steps:
+                guesses["forecast"] = np.cumsum(forecast[:steps], axis=0)
+            for name, moved in guesses.items():
+                error = np.linalg.norm(start + moved - goal, axis=1)
+                errors.setdefault(name, []).append(error)
+    return {name: np.stack(rows) for name, rows in errors.items()}
+
+
+def evaluate(setting: Setting, device: str) -> tuple[Path, Evaluation]:
+    """Results file and metrics of the validation split; finished scenes are not run again."""
+    from pftrack.checkpoints.reading import find_checkpoint
+    from pftrack.evaluation.config import load_tracking_config
+    from pftrack.evaluation.ground_truth import load_ground_truth
+    from pftrack.evaluation.run import evaluate_results
+    from pftrack.tracking.job import InferenceJob
+    from pftrack.tracking.runner import run_inference
+
+    checkpoint = str(find_checkpoint(setting.checkpoint))
+    job = InferenceJob(setting.config, checkpoint, overrides=tuple(setting.overrides))
+    run = run_inference(job, [device], setting.out / "eval", keep_scenes=True)
+    config = load_tracking_config()
+    truth = load_ground_truth(setting.data_root, setting.version, "val", config.class_names)
+    return run.result_path, evaluate_results(run.result_path, truth, config)
+
+
+def _in_code(path: str) -> str:
+    return path if Path(path).is_absolute() else str(CODE / path)
+
+
+def _has_infos(data: Path) -> bool:
+    try:
+        find_infos(data, "v1.0-mini", "val")
+    except UserError:
+        return False
+    return True
+
+
+def _generate(data: Path) -> None:
+    from pftrack.commands.demo_stages import DEMO_VISIBILITY
+    from pftrack.conversion.run import convert_folder
+
+    frames, size = (6, "400x225") if FAST else (40, "800x450")
+    command = [sys.executable, str(CODE / "tools" / "make_demo_data.py"), str(data)]
+    command += ["--scenes", "2", "--frames", str(frames), "--image-size", size, "--workers", "2"]
+    subprocess.run([*command, "--visibility", str(DEMO_VISIBILITY)], check=True)
+    if not _has_infos(data):
+        convert_folder(
+            str(data), "v1.0-mini", str(data.parent), "tracking_forecasting", forecasting=True
+        )
+
+
+def jpeg(picture: np.ndarray) -> bytes:
+    """A BGR picture as a JPEG file."""
+    ok, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    assert ok
+    return data.tobytes()
+
+
+def show(picture: np.ndarray, width: int | None = None) -> None:
+    """Display a BGR picture in the notebook."""
+    from IPython.display import Image, display
+
+    display(Image(data=jpeg(picture), width=width))
+
+
+def slider(
+    pictures: Callable[[int], np.ndarray] | Sequence[np.ndarray],
+    count: int | None = None,
+    caption: Callable[[int], str] = lambda frame: "",
+) -> None:
+    """Frames with a slider and a play button.
+
+    Args:
+        pictures: BGR pictures, or a function that draws one by its number.
+        count: how many; not needed for a sequence.
+        caption: a line above a picture, by its number.
+    """
+    import ipywidgets as widgets
+    from IPython.display import display
+
+    total = count if callable(pictures) else len(pictures)
+    assert total
+    draw = pictures if callable(pictures) else pictures.__getitem__
+    image, text = widgets.Image(format="jpeg"), widgets.Label()
+    frame = widgets.IntSlider(0, 0, total - 1, description="frame")
+    play = widgets.Play(min=0, max=total - 1, interval=500)
+    widgets.jslink((play, "value"), (frame, "value"))
+
+    def update(number: int) -> None:
+        image.value = jpeg(draw(number))
+        text.value = caption(number)
+
+    frame.observe(lambda change: update(change["new"]), "value")
+    update(0)
+    display(widgets.VBox([widgets.HBox([play, frame]), text, image]))

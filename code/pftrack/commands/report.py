@@ -1,0 +1,34 @@
+"""Report (HTML, JSON, PNG) of an existing tracking results file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pftrack.errors import UserError
+
+
+def main() -> int:
+    from pftrack.commands import shared as commands
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("result", type=Path, help="results file in the nuScenes tracking format")
+    parser.add_argument(
+        "--dataroot", help="nuScenes' folder; default: from run.json, data/nuscenes"
+    )
+    parser.add_argument("--version", help="default: from run.json beside RESULT, v1.0-trainval")
+    parser.add_argument("--split", help="default: from run.json beside RESULT, val")
+    parser.add_argument("--out", type=Path, help="folder; default: beside RESULT")
+    args = parser.parse_args()
+    if not args.result.is_file():
+        raise UserError(f"no results file {args.result}")
+
+    run = commands.read_run_file(args.result) or {}
+    commands.evaluate_and_report(
+        args.result,
+        args.dataroot or run.get("data_root") or "data/nuscenes",
+        args.version or run.get("version") or "v1.0-trainval",
+        args.split or run.get("job", {}).get("split") or "val",
+        args.out or args.result.resolve().parent,
+    )
+    return 0

@@ -1,0 +1,205 @@
+"""What the command lines for inference share: options, folders, evaluation of a run, its report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pftrack.tracking.job import InferenceJob, tracking_section
+from pftrack.tracking.runner import InferenceRun, run_inference
+from pftrack.tracking.sharding import choose_devices
+
+RUN_FILE = "run.json"  # beside a results file: how it was made
+PUBLISHED_SOURCE = "PF-Track (CVPR 2023), nuScenes val"
+
+
+def add_job_options(parser: argparse.ArgumentParser, gpus: int = 1) -> None:
+    """Options of every command that runs inference."""
+    parser.add_argument(
+        "--gpus", type=int, default=gpus, help=f"processes, one GPU each; 0: CPU ({gpus})"
+    )
+    parser.add_argument(
+        "--device",
+        choices=["auto", "cpu", "cuda"],
+        default=os.environ.get("DEVICE") or "auto",
+        help="cpu: as many processes without a GPU (variable DEVICE)",
+    )
+    parser.add_argument("--split", default="val", help="train, val or test (val)")
+    parser.add_argument("--precision", choices=["fp32", "fp16", "bf16"], default="fp32")
+    parser.add_argument("--fuse-conv-bn", action="store_true", help="fold batch norms, faster")
+    parser.add_argument("--compile", action="store_true", help="torch.compile, slow to start")
+    parser.add_argument("--keep-scenes", action="store_true", help="keep the files of each scene")
+    parser.add_argument(
+        "--cfg-options", nargs="+", default=[], metavar="a.b=c", help="changes of the config"
+    )
+
+
+def checkpoint_parser(description: str | None, task: str) -> argparse.ArgumentParser:
+    """Arguments of a command that runs a checkpoint on a split.
+
+    Args:
+        task: ``eval`` or ``detect``, the beginning of the default work dir.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("checkpoint", help="absolute, relative, or below checkpoints/")
+    parser.add_argument("--config", help="default: the one the checkpoint belongs to")
+    parser.add_argument("--work-dir", type=Path, help=f"default: work_dirs/{task}_<checkpoint>")
+    add_job_options(parser)
+    return parser
+
+
+def run_checkpoint(
+    args: argparse.Namespace, name: str, task: Any = "tracking"
+) -> tuple[InferenceRun, Path]:
+    """Run what a :func:`checkpoint_parser` has parsed.
+
+    Args:
+        name: the beginning of the default work dir.  task: see :class:`InferenceJob`.
+
+    Returns:
+        the run and the work dir.
+    """
+    from pftrack.checkpoints.reading import find_checkpoint
+
+    checkpoint = find_checkpoint(args.checkpoint)
+    config = find_config(args.config, checkpoint)
+    work_dir = args.work_dir or default_work_dir(checkpoint, name)
+    print(f"configuration {config}, results in {work_dir}", flush=True)
+    return run_job(make_job(args, config, checkpoint, task), args, work_dir), work_dir
+
+
+def make_job(
+    args: argparse.Namespace, config: str | Path, checkpoint: str | Path, task: Any = "tracking"
+) -> InferenceJob:
+    """The job that parsed options describe."""
+    section, note = None, None
+    if task == "tracking" and args.split == "val":
+        section, note = tracking_section(str(config), args.cfg_options)
+    if note:
+        print(note, flush=True)
+    return InferenceJob(
+        config=str(config),
+        checkpoint=str(checkpoint),
+        split=args.split,
+        section=section,
+        overrides=tuple(args.cfg_options),
+        task=task,
+        precision=args.precision,
+        fuse_conv_bn=args.fuse_conv_bn,
+        compile=args.compile,
+    )
+
+
+def run_job(job: InferenceJob, args: argparse.Namespace, out_dir: Path) -> InferenceRun:
+    """Run inference and note beside the results how they were made."""
+    devices = choose_devices(args.gpus, args.device)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    run = run_inference(job, devices, out_dir, args.keep_scenes)
+    from pftrack.evaluation.run import write_json
+
+    facts = {"job": asdict(job), "devices": devices, **asdict(run)}
+    write_json(out_dir / RUN_FILE, json.loads(json.dumps(facts, default=str)))
+    return run
+
+
+def default_work_dir(checkpoint: Path, task: str) -> Path:
+    """``work_dirs/<task>_<folder>_<name>`` of a checkpoint."""
+    return Path("work_dirs") / f"{task}_{checkpoint.resolve().parent.name}_{checkpoint.stem}"
+
+
+def find_config(config: str | None, checkpoint: Path) -> Path:
+    """The configuration named by the user, else the one the checkpoint belongs to.
+
+    Raises:
+        UserError: no such file, or no configuration fits the checkpoint.
+    """
+    if config is None:
+        from pftrack.checkpoints.fit import config_of_checkpoint
+
+        return config_of_checkpoint(checkpoint)
+    from pftrack import config as configuration
+
+    return configuration.find_config(config)
+
+
+def evaluate_and_report(
+    result: Path, dataroot: str, version: str, split: str, out_dir: Path
+) -> dict[str, Any]:
+    """Tracking and forecasting metrics of a results file, and its report, to ``out_dir``.
+
+    Returns:
+        the metrics summary.
+    """
+    from pftrack.evaluation.config import load_tracking_config
+    from pftrack.evaluation.forecasting_metrics import evaluate_forecasts
+    from pftrack.evaluation.ground_truth import load_ground_truth
+    from pftrack.evaluation.run import (
+        evaluate_results,
+        write_json,
+        write_metrics,
+    )
+    from pftrack.evaluation.text import forecasting_table, tracking_table
+    from pftrack.report.render import write_report
+
+    print(f"metrics of {result} ...", flush=True)
+    config = load_tracking_config()
+    truth = load_ground_truth(dataroot, version, split, config.class_names)
+    evaluation = evaluate_results(result, truth, config)
+    summary = write_metrics(evaluation, out_dir)
+    forecasting = evaluate_forecasts(evaluation)
+    write_json(out_dir / "forecasting.json", forecasting)
+    print(tracking_table(summary))
+    print()
+    print(forecasting_table(forecasting))
+    facts = report_facts(result, version, split)
+    paths = write_report(evaluation, facts, out_dir, forecasting)
+    print(f"\nmetrics in {out_dir}, report: {paths['html']}")
+    return summary
+
+
+def report_facts(result: Path, version: str, split: str) -> Any:
+    """What is known about a results file: from ``run.json`` beside it and the manifest."""
+    from pftrack.report.content import RunFacts
+
+    facts = RunFacts(title=result.name, result=str(result), version=version, split=split)
+    run = read_run_file(result)
+    if run is None:
+        return facts
+    job = run["job"]
+    checkpoint = Path(job["checkpoint"])
+    facts.title = f"{checkpoint.resolve().parent.name}/{checkpoint.name}"
+    facts.checkpoint, facts.config = job["checkpoint"], job["config"]
+    facts.published = published_metrics(job["config"])
+    facts.published_source = PUBLISHED_SOURCE
+    facts.frames, facts.wall_seconds = run["frames"], run["wall_seconds"]
+    facts.stage_seconds, facts.devices = run["seconds"], run["devices"]
+    facts.options = {k: str(job[k]) for k in ("precision", "fuse_conv_bn", "compile")}
+    return facts
+
+
+def read_run_file(result: Path) -> dict[str, Any] | None:
+    """``run.json`` beside a results file, None when there is none for exactly this file."""
+    path = result.resolve().parent / RUN_FILE
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return run if Path(run.get("result_path", "")).name == result.name else None
+
+
+def published_metrics(config: str) -> dict[str, float]:
+    """Published numbers (AMOTA, ...) of the tracker that a configuration describes; {} if none."""
+    from pftrack.checkpoints.manifest import load_manifest
+
+    def canonical(path: str) -> str:
+        return "/".join(Path(path).parts[-2:]).replace("_q500", "_q5")
+
+    for file in load_manifest().files:
+        published = {k: v for k, v in file.published.items() if isinstance(v, (int, float))}
+        if published and file.config and canonical(file.config) == canonical(config):
+            return published
+    return {}

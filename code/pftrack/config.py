@@ -1,0 +1,132 @@
+"""Configuration files: reading them with overrides, and showing them expanded.
+
+``python -m pftrack.config FILE [k=v ...]`` prints what a file and its ``_base_``
+files amount to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pftrack.errors import UserError, run_cli
+from pftrack.paths import CODE
+from pftrack.plugins import import_plugins
+
+if TYPE_CHECKING:
+    from mmcv import Config
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read an mm-style configuration file with its ``_base_`` files.
+
+    Args:
+        path: absolute, relative to the working directory, or relative to ``code/``.
+        overrides: ``a.b=value`` each; a value is a Python literal, else a string, and must belong
+            to an existing setting or to an existing section (lists: ``a.0.b=value``).
+
+    Raises:
+        UserError: no such file, a file that is no configuration, an override of nothing, a module
+            it asks for that cannot be imported.
+    """
+    from mmcv import Config
+
+    found = find_config(path)
+    try:
+        cfg = Config.fromfile(str(found), import_custom_modules=False)
+    except FileNotFoundError as error:
+        raise UserError(f"config {path}: {error}; check its _base_") from None
+    except Exception as error:  # whatever the file's own Python code raises
+        raise UserError(f"config {path} cannot be read: {type(error).__name__}: {error}") from None
+    for override in overrides:
+        _apply(cfg, override)
+    import_plugins(cfg, found)
+    return cfg
+
+
+def find_config(path: str | Path) -> Path:
+    """The file a user means: as given, or below ``code/``.
+
+    Raises:
+        UserError: there is none.
+    """
+    for candidate in (Path(path), CODE / path):
+        if candidate.is_file():
+            return candidate
+    if Path(path).is_dir() or (CODE / path).is_dir():
+        raise UserError(f"config {path} is a folder: give a .py file in it")
+    near = sorted(p.name for p in (CODE / "projects/configs/tracking").glob("*/*.py"))
+    raise UserError(f"config {path} does not exist; shipped ones: {', '.join(dict.fromkeys(near))}")
+
+
+def parse_value(text: str) -> Any:
+    """A Python literal (``3``, ``1e-4``, ``[1,2]``, ``None``, ``True``) or the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return {"true": True, "false": False, "none": None}.get(text.lower(), text)
+
+
+def _apply(cfg: Config, override: str) -> None:
+    key, separator, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not separator or not all(parts):
+        raise UserError(f"override '{override}': write it as key.subkey=value")
+    node: Any = cfg
+    for i, part in enumerate(parts[:-1]):
+        node = _child(node, part, key, parts[: i + 1])
+    _set(node, parts[-1], parse_value(text), key)
+
+
+def _child(node: Any, part: str, key: str, walked: Sequence[str]) -> Any:
+    if isinstance(node, (list, tuple)):
+        if part.isdigit() and int(part) < len(node):
+            return node[int(part)]
+    elif hasattr(node, "keys") and part in node:
+        return node[part]
+    raise UserError(
+        f"override '{key}': the config has no '{'.'.join(walked)}'{_did_you_mean(node, part)}"
+    )
+
+
+def _set(node: Any, part: str, value: Any, key: str) -> None:
+    if isinstance(node, list):
+        if not (part.isdigit() and int(part) < len(node)):
+            raise UserError(f"override '{key}': the list has {len(node)} entries")
+        node[int(part)] = value
+    elif hasattr(node, "keys"):
+        close = _did_you_mean(node, part)
+        if part not in node and close:
+            raise UserError(f"override '{key}': no such setting{close}")
+        node[part] = value
+    else:
+        raise UserError(f"override '{key}': '{key.rpartition('.')[0]}' has no settings below it")
+
+
+def _did_you_mean(node: Any, part: str) -> str:
+    """A hint where ``part`` looks like a misspelled key of ``node``."""
+    import difflib
+
+    if not hasattr(node, "keys"):
+        return ""
+    close = difflib.get_close_matches(part, [str(k) for k in node], n=1, cutoff=0.8)
+    return f": did you mean '{close[0]}'?" if close else ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m pftrack.config",
+        description="print a configuration with its _base_ files and overrides applied",
+    )
+    parser.add_argument("config")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    args = parser.parse_args()
+    sys.stdout.write(load_config(args.config, args.overrides).pretty_text.rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,145 @@
+"""A nuScenes folder -> info files, with progress; a file appears when it is whole."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pftrack.conversion.convert import Converter
+from pftrack.datasets.infos import Info
+from pftrack.errors import UserError
+from pftrack.nuscenes.splits import SPLITS, scene_names
+from pftrack.nuscenes.tables import LIDAR, Tables, load_tables, tables_size
+
+# Pickle protocol of the original's files; any Python 3 reads it.
+_PROTOCOL = 4
+
+
+def convert_folder(
+    root: str | Path,
+    version: str,
+    out_dir: str | Path,
+    extra_tag: str = "tracking_forecasting",
+    forecasting: bool = True,
+    workers: int = 0,
+) -> list[Path]:
+    """Read the tables of ``root / version`` and write the info files of its splits.
+
+    Scenes whose images are not there (a partial download) are left out, with a line saying so.
+
+    Raises:
+        UserError: no such version, damaged tables, no scene with images.
+    """
+    from tqdm import tqdm
+
+    bar: dict[str, Any] = {"unit_scale": True, "mininterval": 0.5, "leave": False}
+    size = tables_size(root, version)
+    with tqdm(total=size, desc="read tables", unit="B", **bar) as reading:
+        tables = load_tables(root, version, workers, reading.update)
+    scenes = scenes_with_images(tables, root)
+    left_out = len(tables.scene["name"]) - len(scenes)
+    if left_out == len(tables.scene["name"]):
+        raise UserError(
+            f"no camera images of nuScenes {version} below {root}/samples: set NUSCENES / "
+            "--root-path to the folder that holds samples/"
+        )
+    if left_out:
+        print(f"left out {left_out} of {len(tables.scene['name'])} scenes without images")
+
+    def track(infos: Iterable[Info], total: int, split: str) -> Iterable[Info]:
+        return tqdm(infos, total=total, desc=f"make {split} infos", unit="frame", **bar)
+
+    written = convert_tables(tables, root, out_dir, extra_tag, forecasting, scenes, track)
+    for path, count in written:
+        print(f"wrote {path} ({count} key frames)")
+    return [path for path, _ in written]
+
+
+def convert_tables(
+    tables: Tables,
+    root: str | Path,
+    out_dir: str | Path,
+    extra_tag: str = "tracking_forecasting",
+    forecasting: bool = True,
+    scenes: set[str] | None = None,
+    track: Callable[[Iterable[Info], int, str], Iterable[Info]] | None = None,
+) -> list[tuple[Path, int]]:
+    """Write the info files of every split of the tables' version.
+
+    Args:
+        root: folder that holds ``samples/``.
+        scenes: only these scenes; None: all of the official splits.
+        track: wraps the stream of infos for progress, given their number and the split's name.
+
+    Returns:
+        path and number of infos of each file.
+
+    Raises:
+        UserError: no scene of the official splits.
+    """
+    test = tables.version == "v1.0-test"
+    converter = Converter(tables, root, annotations=not test, forecasting=forecasting)
+    chosen = {}
+    for split in SPLITS[tables.version]:
+        names = scene_names(tables.version, split)
+        chosen[split] = converter.samples_of(
+            name for name in names if scenes is None or name in scenes
+        )
+    if not any(len(samples) for samples in chosen.values()):
+        raise UserError(
+            f"no scene of the official splits of nuScenes {tables.version} is in {root}: are these "
+            "the tables and images of that version?"
+        )
+    written = []
+    for split, samples in chosen.items():
+        if not len(samples):
+            print(f"no scene of the {split} split: no file for it")
+            continue
+        stream = converter.infos(samples)
+        infos = list(track(stream, len(samples), split) if track else stream)
+        path = info_path(out_dir, extra_tag, tables.version, split)
+        write_infos(path, infos, tables.version)
+        written.append((path, len(infos)))
+        del infos, stream  # GBs: gone before the next split is made
+    return written
+
+
+def info_path(out_dir: str | Path, extra_tag: str, version: str, split: str) -> Path:
+    """Name of the info file of a split; files of v1.0-mini carry ``-mini`` in it."""
+    if version == "v1.0-mini" and not extra_tag.endswith("-mini"):
+        extra_tag += "-mini"
+    return Path(out_dir) / f"{extra_tag}_infos_{split}.pkl"
+
+
+def scenes_with_images(tables: Tables, root: str | Path) -> set[str]:
+    """Names of the scenes whose first key frame has all its camera images below ``root``."""
+    data, sample = tables.sample_data, tables.sample
+    first = np.full(len(tables.scene["token"]), -1)
+    order = np.argsort(-sample["timestamp"], kind="stable")
+    first[sample["scene_row"][order]] = order  # the earliest is written last
+    wanted = np.isin(data["sample_row"], first) & (data["is_key_frame"] == 1)
+    wanted &= data["channel"] != LIDAR
+    incomplete = {
+        int(sample["scene_row"][data["sample_row"][row]])
+        for row in np.flatnonzero(wanted)
+        if not Path(root, data["filename"][row]).is_file()
+    }
+    return {name for i, name in enumerate(tables.scene["name"]) if i not in incomplete}
+
+
+def write_infos(path: Path, infos: list[Info], version: str) -> None:
+    """Write an info file; it appears under its name only when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with partial.open("wb") as file:
+            content = {"infos": infos, "metadata": {"version": version}}
+            pickle.dump(content, file, protocol=_PROTOCOL)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

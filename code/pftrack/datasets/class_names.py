@@ -1,0 +1,46 @@
+"""Which classes a configuration is about, and that all of its parts agree on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pftrack.errors import UserError
+from pftrack.stated import find, same
+from pftrack.structures import CLASSES
+
+SPLITS = ("train", "val", "test", "test_tracking")
+
+
+def class_names(cfg: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the labels, in their order: the datasets' ``classes``, else ``class_names``.
+
+    Args:
+        cfg: an expanded configuration.
+
+    Raises:
+        UserError: a name that is none of nuScenes', two splits with different classes, or another
+            number than the model's.
+    """
+    names, where = cfg.get("class_names") or CLASSES, "class_names"
+    stated = {f"data.{split}.classes": find(cfg, f"data.{split}.classes") for split in SPLITS}
+    for place, classes in stated.items():
+        if classes is None:
+            continue
+        if where == "class_names":
+            names, where = classes, place
+        elif not same(list(classes), list(names)):
+            raise UserError(f"'{where}' and '{place}' in the config differ: make them equal")
+    unknown = [name for name in names if name not in CLASSES]
+    if unknown or len(set(names)) < len(names):
+        what = (
+            f"'{unknown[0]}' is no class of nuScenes" if unknown else "a class stands there twice"
+        )
+        raise UserError(f"'{where}' in the config: {what} (known: {', '.join(CLASSES)})")
+    count = find(cfg, "model.num_classes")
+    if count is not None and count != len(names):
+        raise UserError(
+            f"'model.num_classes' in the config is {count}, but '{where}' has {len(names)} names: "
+            "make num_classes of the model and its parts, and the classes of all splits, agree"
+        )
+    return tuple(names)

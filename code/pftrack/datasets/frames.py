@@ -1,0 +1,173 @@
+"""Infos -> frames -> arrays for the model: one path for training, evaluation and streaming."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pftrack import geometry
+from pftrack.datasets.augmentation import ImageAugmentation, Resizer
+from pftrack.datasets.image_loading import read_image
+from pftrack.datasets.infos import Info
+from pftrack.structures import CAMERAS, Frame
+
+# The folders that file names of nuScenes tables begin with.
+_DATA_FOLDERS = ("samples", "sweeps")
+
+
+@dataclass
+class FrameArrays:
+    """One frame as the model needs it.
+
+    Attributes:
+        img: [V, H, W, 3] uint8 BGR, zero outside ``img_shape``.  img_shape: (h, w).
+        lidar2img: [V, 4, 4] float64, lidar points (m) to pixels of ``img``.
+        l2g: [4, 4] float32 lidar to global.  timestamp: s.
+    """
+
+    img: Tensor
+    img_shape: tuple[int, int]
+    lidar2img: np.ndarray
+    l2g: np.ndarray
+    timestamp: float
+
+
+def info_to_frame(info: Info, data_root: str | Path | None = None) -> Frame:
+    """The frame of an info; images stay paths.
+
+    Args:
+        data_root: folder that holds ``samples/``; replaces whatever folder the info file was made
+            in. None: paths as the info has them.
+    """
+    cams = [info["cams"][name] for name in CAMERAS]
+    sensor2lidar = geometry.pose_matrix(
+        np.stack([cam["sensor2lidar_rotation"] for cam in cams]),
+        np.stack([cam["sensor2lidar_translation"] for cam in cams]),
+    )
+
+    def poses(name: str) -> np.ndarray:
+        return geometry.pose_matrix(
+            [cam[f"{name}_rotation"] for cam in cams], [cam[f"{name}_translation"] for cam in cams]
+        )
+
+    return Frame(
+        images=[resolve_path(cam["data_path"], data_root) for cam in cams],
+        intrinsics=np.stack([np.asarray(cam["cam_intrinsic"], dtype=np.float64) for cam in cams]),
+        sensor2ego=poses("sensor2ego"),
+        camera_ego2global=poses("ego2global"),
+        lidar2ego=geometry.pose_matrix(info["lidar2ego_rotation"], info["lidar2ego_translation"]),
+        ego2global=geometry.pose_matrix(
+            info["ego2global_rotation"], info["ego2global_translation"]
+        ),
+        timestamp=info["timestamp"] / 1e6,
+        scene_id=info["scene_token"],
+        sample_token=info["token"],
+        lidar2cam=np.linalg.inv(sensor2lidar),
+    )
+
+
+def resolve_path(path: str, data_root: str | Path | None) -> Path:
+    """``data_root`` / the part of ``path`` from samples/ or sweeps/ on, when there is one."""
+    parts = Path(path).parts
+    if data_root is not None:
+        for start in range(len(parts) - 1, -1, -1):
+            if parts[start] in _DATA_FOLDERS:
+                return Path(data_root, *parts[start:])
+    return Path(path)
+
+
+def lidar2cam_matrices(frame: Frame) -> np.ndarray:
+    """[V, 4, 4] lidar to camera, through the ego poses at key frame and exposure.
+
+    ``frame.lidar2cam`` is taken where given.
+    """
+    if frame.lidar2cam is not None:
+        return np.asarray(frame.lidar2cam, dtype=np.float64)
+    lidar2global = np.asarray(frame.ego2global) @ np.asarray(frame.lidar2ego)
+    camera2global = np.asarray(frame.camera_ego2global) @ np.asarray(frame.sensor2ego)
+    return geometry.invert_pose(camera2global.astype(np.float64)) @ lidar2global
+
+
+def padded_size(size: tuple[int, int], divisor: int) -> tuple[int, int]:
+    """(h, w) rounded up to multiples of ``divisor``."""
+    return -(-size[0] // divisor) * divisor, -(-size[1] // divisor) * divisor
+
+
+def prepare_frame(
+    frame: Frame,
+    augmentation: ImageAugmentation,
+    size_divisor: int = 32,
+    resizer: Resizer = "torch",
+    out: Tensor | None = None,
+    pool: ThreadPoolExecutor | None = None,
+) -> FrameArrays:
+    """Decode, augment and pad the images of a frame, and bring its matrices along.
+
+    Args:
+        out: [V, H, W, 3] uint8 zeros to write the images to; None: new ones.
+        pool: threads for the cameras (decoding and resizing release the GIL); None: one by one.
+
+    Raises:
+        UserError: an image that cannot be read.
+    """
+    height, width = augmentation.size
+    if out is None:
+        padded = padded_size((height, width), size_divisor)
+        out = torch.zeros((len(frame.images), *padded, 3), dtype=torch.uint8)
+    target = out.numpy()
+
+    def load(camera: int) -> tuple[int, int]:
+        image = read_image(frame.images[camera])
+        target[camera, :height, :width] = augmentation(image, resizer)
+        return image.shape[0], image.shape[1]
+
+    cameras = range(len(frame.images))
+    sizes = list(pool.map(load, cameras)) if pool else [load(camera) for camera in cameras]
+    intrinsics = np.stack(
+        [
+            augmentation.intrinsics(np.asarray(k, dtype=np.float64), size)
+            for k, size in zip(frame.intrinsics, sizes, strict=True)
+        ]
+    )
+    l2g = np.asarray(frame.ego2global) @ np.asarray(frame.lidar2ego)
+    return FrameArrays(
+        img=out,
+        img_shape=(height, width),
+        lidar2img=geometry.lidar2img_matrix(intrinsics, lidar2cam_matrices(frame)),
+        l2g=l2g.astype(np.float32),
+        timestamp=float(frame.timestamp),
+    )
+
+
+def prepared_frames(
+    frames: Iterable[Frame],
+    augmentation: ImageAugmentation,
+    size_divisor: int = 32,
+    resizer: Resizer = "torch",
+    threads: int = 6,
+    ahead: int = 2,
+) -> Iterator[tuple[Frame, FrameArrays]]:
+    """Frames with their arrays, decoded ``ahead`` of the consumer by ``threads`` threads."""
+    with ThreadPoolExecutor(threads) as cameras, ThreadPoolExecutor(max(ahead, 1)) as runner:
+        pending = []
+        try:
+            for frame in frames:
+                job = runner.submit(
+                    prepare_frame, frame, augmentation, size_divisor, resizer, None, cameras
+                )
+                pending.append((frame, job))
+                if len(pending) > ahead:
+                    first, done = pending.pop(0)
+                    yield first, done.result()
+            while pending:
+                first, done = pending.pop(0)
+                yield first, done.result()
+        finally:
+            for _, job in pending:
+                job.cancel()

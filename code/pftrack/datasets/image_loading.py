@@ -1,0 +1,54 @@
+"""Reading camera images: BGR uint8, or one clear line why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from pftrack.errors import UserError
+
+
+def read_image(image: np.ndarray | str | Path) -> np.ndarray:
+    """The image as BGR uint8 [h, w, 3].
+
+    JPEG files are decoded by libjpeg-turbo (the same pixels as ``mmcv.imread``), other formats by
+    OpenCV. Unlike those, a truncated JPEG is an error instead of a partly grey image.
+
+    Args:
+        image: a path, or an array that is checked and passed through.
+
+    Raises:
+        UserError: missing, empty, truncated or not an image; an array of another shape or type.
+    """
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise UserError(
+                f"images must be BGR uint8 arrays [h, w, 3], got {image.dtype} {image.shape}"
+            )
+        return image
+    try:
+        data = Path(image).read_bytes()
+    except FileNotFoundError:
+        raise UserError(
+            f"no image {image}: check NUSCENES / data_root, or download the missing sensor files"
+        ) from None
+    except OSError as error:
+        raise UserError(f"cannot read image {image}: {error.strerror}") from None
+    decoded = _decode(data)
+    if decoded is None:
+        raise UserError(
+            f"image {image} is truncated or damaged ({len(data)} bytes): download it again"
+        )
+    return decoded
+
+
+def _decode(data: bytes) -> np.ndarray | None:
+    if not data.startswith(b"\xff\xd8"):
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    try:
+        return simplejpeg.decode_jpeg(data, colorspace="BGR")
+    except ValueError:  # "premature end of JPEG file" and its like
+        return None

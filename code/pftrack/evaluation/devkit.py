@@ -1,0 +1,121 @@
+"""The official devkit as an engine, and the comparison of its numbers with ours."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pftrack.errors import UserError
+from pftrack.evaluation.config import TrackingConfig
+
+
+def evaluate_tracking_devkit(
+    result_path: str | Path,
+    dataroot: str | Path,
+    version: str,
+    split: str,
+    out_dir: str | Path,
+    config: TrackingConfig,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run ``TrackingEval`` on a results file that :func:`load_results` has accepted.
+
+    Writes ``metrics_summary.json`` and ``metrics_details.json`` to ``out_dir``.
+
+    Returns:
+        (summary, details): the content of these files.
+
+    Raises:
+        UserError: no box in the whole file, which the devkit cannot evaluate.
+    """
+    from nuscenes.eval.tracking.data_classes import TrackingConfig as DevkitConfig
+    from nuscenes.eval.tracking.evaluate import TrackingEval
+
+    out_dir = Path(out_dir)
+    try:
+        evaluation = TrackingEval(
+            config=DevkitConfig.deserialize(config.raw),
+            result_path=str(result_path),
+            eval_set=split,
+            output_dir=str(out_dir),
+            nusc_version=version,
+            nusc_dataroot=str(dataroot),
+            verbose=False,
+        )
+    except Exception as error:
+        if "Invalid box type: None" in str(error):
+            raise UserError(
+                f"{result_path} holds no box at all, which the devkit cannot evaluate: "
+                f"use --engine fast"
+            ) from None
+        raise
+    evaluation.main(render_curves=False)
+    return _read(out_dir / "metrics_summary.json"), _read(out_dir / "metrics_details.json")
+
+
+def evaluate_detection_devkit(
+    result_path: str | Path,
+    dataroot: str | Path,
+    version: str,
+    split: str,
+    out_dir: str | Path,
+) -> dict[str, Any]:
+    """Run ``DetectionEval`` (configuration ``detection_cvpr_2019``) on a detection results file.
+
+    Returns:
+        the content of ``metrics_summary.json``: ``mean_ap``, ``nd_score``, ``tp_errors``, ...
+    """
+    from nuscenes import NuScenes
+    from nuscenes.eval.common.config import config_factory
+    from nuscenes.eval.detection.evaluate import DetectionEval
+
+    out_dir = Path(out_dir)
+    if not (Path(dataroot) / version).is_dir():
+        raise UserError(f"no nuScenes tables in {Path(dataroot) / version}: check the data folder")
+    try:
+        evaluation = DetectionEval(
+            NuScenes(version=version, dataroot=str(dataroot), verbose=False),
+            config=config_factory("detection_cvpr_2019"),
+            result_path=str(result_path),
+            eval_set=split,
+            output_dir=str(out_dir),
+            verbose=False,
+        )
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation.main(plot_examples=0, render_curves=False)
+    except (AssertionError, KeyError, ValueError) as error:
+        raise UserError(f"{result_path}: the devkit rejects it: {error}") from None
+    return _read(out_dir / "metrics_summary.json")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[tuple[float, str]]:
+    """Yield (absolute difference, where) for every number of two summaries or details.
+
+    Settings (``cfg``), run time and meta are left out; NaN equals NaN; a number against none is
+    infinitely far.
+    """
+    if isinstance(ours, dict):
+        for key in ours.keys() | theirs.keys():
+            if key in ("cfg", "meta", "eval_time"):
+                continue
+            if key not in ours or key not in theirs:
+                yield math.inf, f"{path}/{key}"
+            else:
+                yield from differences(ours[key], theirs[key], f"{path}/{key}")
+    elif isinstance(ours, list):
+        if len(ours) != len(theirs):
+            yield math.inf, path
+        for i, (a, b) in enumerate(zip(ours, theirs, strict=False)):
+            yield from differences(a, b, f"{path}[{i}]")
+    elif math.isnan(ours) or math.isnan(theirs):
+        yield (0.0 if math.isnan(ours) and math.isnan(theirs) else math.inf), path
+    else:
+        yield abs(ours - theirs), path

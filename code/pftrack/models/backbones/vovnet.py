@@ -1,0 +1,219 @@
+"""VoVNetV2 (Lee and Park, "CenterMask", CVPR 2020): one-shot aggregation with effective SE.
+
+State-dict names are those of detectron2-style checkpoints (``stem.stem_1/conv.weight``,
+``stage4.OSA4_3.layers.0.OSA4_3_0/conv.weight``), so published weights load unchanged.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from pftrack.errors import UserError
+from pftrack.registry import MODELS
+
+STAGES = ("stage2", "stage3", "stage4", "stage5")
+
+
+@dataclass(frozen=True)
+class VoVNetSpec:
+    """Widths of stem, 3x3 convolutions and outputs; convolutions per block, blocks per stage."""
+
+    stem: tuple[int, int, int]
+    stage_conv_ch: tuple[int, int, int, int]
+    stage_out_ch: tuple[int, int, int, int]
+    layer_per_block: int
+    block_per_stage: tuple[int, int, int, int]
+    depthwise: bool = False
+
+
+_SLIM = ((64, 80, 96, 112), (112, 256, 384, 512))
+_FULL = ((128, 160, 192, 224), (256, 512, 768, 1024))
+_TINY = ((32, 48, 64, 80), (64, 128, 192, 256))  # ours, for the demo on two CPU cores
+SPECS = {
+    "V-19-tiny-eSE": VoVNetSpec((16, 16, 32), *_TINY, 3, (1, 1, 1, 1)),
+    "V-19-slim-dw-eSE": VoVNetSpec((64, 64, 64), *_SLIM, 3, (1, 1, 1, 1), depthwise=True),
+    "V-19-dw-eSE": VoVNetSpec((64, 64, 64), *_FULL, 3, (1, 1, 1, 1), depthwise=True),
+    "V-19-slim-eSE": VoVNetSpec((64, 64, 128), *_SLIM, 3, (1, 1, 1, 1)),
+    "V-19-eSE": VoVNetSpec((64, 64, 128), *_FULL, 3, (1, 1, 1, 1)),
+    "V-39-eSE": VoVNetSpec((64, 64, 128), *_FULL, 5, (1, 1, 2, 2)),
+    "V-57-eSE": VoVNetSpec((64, 64, 128), *_FULL, 5, (1, 1, 4, 3)),
+    "V-99-eSE": VoVNetSpec((64, 64, 128), *_FULL, 5, (1, 3, 9, 3)),
+}
+
+
+def conv_bn(
+    name: str, in_ch: int, out_ch: int, kernel: int = 3, stride: int = 1
+) -> list[tuple[str, nn.Module]]:
+    """Convolution without bias, batch norm, ReLU, as named members of a Sequential."""
+    conv = nn.Conv2d(in_ch, out_ch, kernel, stride, kernel // 2, bias=False)
+    return [
+        (f"{name}/conv", conv),
+        (f"{name}/norm", nn.BatchNorm2d(out_ch)),
+        (f"{name}/relu", nn.ReLU(inplace=True)),
+    ]
+
+
+def depthwise_conv_bn(
+    name: str, in_ch: int, out_ch: int, stride: int = 1
+) -> list[tuple[str, nn.Module]]:
+    """3x3 depthwise and 1x1 pointwise convolution, batch norm, ReLU."""
+    depthwise = nn.Conv2d(in_ch, out_ch, 3, stride, 1, groups=out_ch, bias=False)
+    return [
+        (f"{name}/dw_conv3x3", depthwise),
+        (f"{name}/pw_conv1x1", nn.Conv2d(out_ch, out_ch, 1, bias=False)),
+        (f"{name}/pw_norm", nn.BatchNorm2d(out_ch)),
+        (f"{name}/pw_relu", nn.ReLU(inplace=True)),
+    ]
+
+
+def _sequential(members: list[tuple[str, nn.Module]]) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(members))
+
+
+class EffectiveSE(nn.Module):
+    """Channel gate: global mean, 1x1 convolution, hard sigmoid."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, h, w] -> [B, C, h, w]"""
+        return x * (F.relu6(self.fc(x.mean((2, 3), keepdim=True)) + 3.0) / 6.0)
+
+
+class OSABlock(nn.Module):
+    """One-shot aggregation: the input and a chain of convolutions, concatenated once and fused."""
+
+    def __init__(
+        self, name: str, in_ch: int, conv_ch: int, out_ch: int, spec: VoVNetSpec, identity: bool
+    ) -> None:
+        super().__init__()
+        self.identity = identity
+        chain_ch = in_ch
+        if spec.depthwise and in_ch != conv_ch:
+            self.conv_reduction = _sequential(conv_bn(f"{name}_reduction_0", in_ch, conv_ch, 1))
+            chain_ch = conv_ch
+        self.layers = nn.ModuleList()
+        conv = depthwise_conv_bn if spec.depthwise else conv_bn
+        for i in range(spec.layer_per_block):
+            self.layers.append(_sequential(conv(f"{name}_{i}", chain_ch, conv_ch)))
+            chain_ch = conv_ch
+        fused = in_ch + spec.layer_per_block * conv_ch
+        self.concat = _sequential(conv_bn(f"{name}_concat", fused, out_ch, kernel=1))
+        self.ese = EffectiveSE(out_ch)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, in_ch, h, w] -> [B, out_ch, h, w]"""
+        outputs = [x]
+        link = self.conv_reduction(x) if hasattr(self, "conv_reduction") else x
+        for layer in self.layers:
+            link = layer(link)
+            outputs.append(link)
+        fused = torch.cat(outputs, dim=1)
+        del outputs, link  # the largest maps of all: without gradients nothing needs them twice
+        out = self.ese(self.concat(fused))
+        return out + x if self.identity else out
+
+
+@MODELS.register_module()
+class VoVNet(nn.Module):
+    """VoVNetV2 backbone.
+
+    Args:
+        spec_name: one of :data:`SPECS`.  input_ch: image channels.
+        out_features: which of ``stem`` (1/4), ``stage2`` (1/4) .. ``stage5`` (1/32) to return.
+        frozen_stages: -1: none; 0: the stem; k: also the first k stages, without gradient.
+        norm_eval: batch norm uses its running statistics while training too.
+        checkpoint_stages: stages whose blocks are recomputed in the backward pass.
+    """
+
+    def __init__(
+        self,
+        spec_name: str,
+        input_ch: int = 3,
+        out_features: Sequence[str] = ("stage2", "stage3", "stage4", "stage5"),
+        frozen_stages: int = -1,
+        norm_eval: bool = True,
+        checkpoint_stages: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        if spec_name not in SPECS:
+            raise UserError(f"unknown VoVNet spec_name '{spec_name}': one of {', '.join(SPECS)}")
+        unknown = (set(out_features) - {"stem", *STAGES}) | (set(checkpoint_stages) - set(STAGES))
+        if unknown:
+            raise UserError(f"unknown VoVNet stages {sorted(unknown)}: stem, {', '.join(STAGES)}")
+        spec = SPECS[spec_name]
+        self.out_features = tuple(out_features)
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.checkpoint_stages = frozenset(checkpoint_stages)
+
+        conv = depthwise_conv_bn if spec.depthwise else conv_bn
+        self.stem = _sequential(
+            conv_bn("stem_1", input_ch, spec.stem[0], stride=2)
+            + conv("stem_2", spec.stem[0], spec.stem[1], stride=1)
+            + conv("stem_3", spec.stem[1], spec.stem[2], stride=2)
+        )
+        in_ch = spec.stem[2]
+        for i, stage in enumerate(STAGES):
+            conv_ch, out_ch = spec.stage_conv_ch[i], spec.stage_out_ch[i]
+            members: list[tuple[str, nn.Module]] = []
+            if i > 0:
+                members.append(("Pooling", nn.MaxPool2d(3, stride=2, ceil_mode=True)))
+            for block in range(1, spec.block_per_stage[i] + 1):
+                name = f"OSA{stage[-1]}_{block}"
+                members.append((name, OSABlock(name, in_ch, conv_ch, out_ch, spec, block > 1)))
+                in_ch = out_ch
+            self.add_module(stage, _sequential(members))
+        self._freeze()
+
+    def _freeze(self) -> None:
+        frozen = ["stem", *STAGES][: self.frozen_stages + 1]
+        for name in frozen:
+            stage = getattr(self, name)
+            stage.eval()
+            stage.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> VoVNet:
+        """As usual, but frozen stages (``norm_eval``: all batch norms) stay in eval mode."""
+        super().train(mode)
+        self._freeze()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Images [B, 3, H, W] to feature maps [B, C, h, w], finest first."""
+        x = self.stem(x)
+        outputs = {"stem": x}
+        for name in STAGES:
+            recompute = name in self.checkpoint_stages and self.training and torch.is_grad_enabled()
+            for module in getattr(self, name):
+                if recompute and isinstance(module, OSABlock):
+                    x = checkpoint(module, x, use_reentrant=False)
+                else:
+                    x = module(x)
+            outputs[name] = x
+        return [outputs[name] for name in outputs if name in self.out_features]
+
+
+@MODELS.register_module()
+class VoVNetCP(VoVNet):
+    """:class:`VoVNet` that recomputes every block in the backward pass (same state dict)."""
+
+    def __init__(
+        self, spec_name: str, checkpoint_stages: Sequence[str] = STAGES, **kwargs: Any
+    ) -> None:
+        super().__init__(spec_name, checkpoint_stages=checkpoint_stages, **kwargs)

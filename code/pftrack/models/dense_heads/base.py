@@ -1,0 +1,95 @@
+"""What detection heads share: their output, the branches on every query, the output shapes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pftrack.errors import UserError
+from pftrack.models.box_coder import refine_code
+from pftrack.stated import accept
+
+CLS_PRIOR = 0.01
+
+
+@dataclass
+class HeadOutput:
+    """Predictions of all L decoder layers for N queries.
+
+    Attributes:
+        all_cls_scores: [L, B, N, C] logits.
+        all_bbox_preds: [L, B, N, 10] (cx, cy, log w, log l, cz, log h, sin rot, cos rot, vx, vy),
+            centres in metres in the lidar frame.
+        query_feats: [B, N, D] the last layer's features.
+        reference_points: [B, N, 3] the last layer's centres, normalised by pc_range.
+    """
+
+    all_cls_scores: Tensor
+    all_bbox_preds: Tensor
+    query_feats: Tensor
+    reference_points: Tensor
+
+    def split(self) -> list[HeadOutput]:
+        """The outputs of every sample on its own, B = 1."""
+        parts = zip(
+            self.all_cls_scores.split(1, dim=1),
+            self.all_bbox_preds.split(1, dim=1),
+            self.query_feats.split(1),
+            self.reference_points.split(1),
+            strict=True,
+        )
+        return [HeadOutput(*part) for part in parts]
+
+
+def cls_branch(embed_dims: int, num_classes: int, num_fcs: int = 2) -> nn.Sequential:
+    """(Linear, LN, ReLU) x num_fcs, Linear; the bias starts at a prior of :data:`CLS_PRIOR`."""
+    layers: list[nn.Module] = []
+    for _ in range(num_fcs):
+        layers += [nn.Linear(embed_dims, embed_dims), nn.LayerNorm(embed_dims), nn.ReLU(True)]
+    output = nn.Linear(embed_dims, num_classes)
+    nn.init.constant_(output.bias, -math.log((1 - CLS_PRIOR) / CLS_PRIOR))
+    return nn.Sequential(*layers, output)
+
+
+def reg_branch(embed_dims: int, code_size: int, num_fcs: int = 2) -> nn.Sequential:
+    """(Linear, ReLU) x num_fcs, Linear."""
+    layers: list[nn.Module] = []
+    for _ in range(num_fcs):
+        layers += [nn.Linear(embed_dims, embed_dims), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(embed_dims, code_size))
+
+
+def refine_fp32(
+    raw: Tensor, reference_points: Tensor, pc_range: Sequence[float]
+) -> tuple[Tensor, Tensor]:
+    """:func:`refine_code` in float32 whatever autocast says: positions need the digits."""
+    with torch.autocast(raw.device.type, enabled=False):
+        return refine_code(raw.float(), reference_points.float(), pc_range)
+
+
+def check_stated(head: str, stated: dict[str, Any]) -> None:
+    """Accept settings of published configurations that have no effect in a head: losses, assignment
+    and box selection belong to the tracker.
+
+    Args:
+        head: its name, for messages.  stated: the settings.
+
+    Raises:
+        UserError: an unknown setting, or a value that asks for something else.
+    """
+    accept(stated, head, "pts_bbox_head")
+
+
+def head_pc_range(
+    head: str, pc_range: Sequence[float] | None, stated: dict[str, Any]
+) -> list[float]:
+    """``pc_range``, or where published configurations have it: the box coder's."""
+    pc_range = pc_range or (stated.get("bbox_coder") or {}).get("pc_range")
+    if pc_range is None:
+        raise UserError(f"{head} needs pc_range, of its own or in its bbox_coder")
+    return list(pc_range)

@@ -1,0 +1,120 @@
+"""Multi-head attention on PyTorch's fused kernel, with the parameter names of published weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from pftrack.errors import UserError
+from pftrack.registry import MODELS
+
+
+@MODELS.register_module(name=["MultiheadAttention", "PETRMultiheadAttention"])
+class MultiheadAttention(nn.Module):
+    """Attention with positions and residual: ``query + dropout(proj(attend(...)))``.
+
+    ``attn`` is a plain :class:`torch.nn.MultiheadAttention` that only holds the parameters
+    (``attn.in_proj_weight``, ``attn.out_proj.weight``, ...): checkpoints name them so.
+
+    Args:
+        embed_dims: width D.  num_heads: heads, D must be divisible by it.
+        dropout: of the attention weights and of the residual branch.
+    """
+
+    def __init__(self, embed_dims: int = 256, num_heads: int = 8, dropout: float = 0.1) -> None:
+        super().__init__()
+        if embed_dims % num_heads:
+            raise UserError(f"embed_dims={embed_dims} is not divisible by num_heads={num_heads}")
+        self.num_heads = num_heads
+        self.attn = nn.MultiheadAttention(embed_dims, num_heads, dropout)
+        self.residual_dropout = nn.Dropout(dropout)
+        self._record: list[Tensor] | None = None
+
+    def forward(
+        self,
+        query: Tensor,
+        query_pos: Tensor | None = None,
+        key: Tensor | None = None,
+        value: Tensor | None = None,
+        key_padding_mask: Tensor | None = None,
+    ) -> Tensor:
+        """One attention step with its residual.
+
+        Args:
+            query: [B, N, D].  query_pos: [B, N, D] added to the query, not to the residual.
+            key: [B, S, D], its positions included; None: self-attention, the key is the query with
+                its positions, the value the query without.
+            value: [B, S, D].
+            key_padding_mask: [B, S] bool, True = ignore this key.
+
+        Returns:
+            [B, N, D]
+        """
+        q_in = query if query_pos is None else query + query_pos
+        k_in = q_in if key is None else key
+        v_in = query if value is None else value
+        weights = self.attn.in_proj_weight.chunk(3)
+        biases = self.attn.in_proj_bias.chunk(3)
+        q, k, v = (
+            self._split_heads(F.linear(x, w, b))
+            for x, w, b in zip((q_in, k_in, v_in), weights, biases, strict=True)
+        )
+        mask = None if key_padding_mask is None else ~key_padding_mask[:, None, None, :]
+        if self._record is not None:
+            self._record.append(attention_weights(q.detach(), k.detach(), mask))
+        dropout = self.attn.dropout if self.training else 0.0
+        out = attend(q, k, v, mask, dropout).transpose(1, 2).flatten(2)
+        return query + self.residual_dropout(self.attn.out_proj(out))
+
+    def _split_heads(self, x: Tensor) -> Tensor:
+        """[B, N, D] -> [B, heads, N, D / heads]"""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+    """softmax(q k^T / sqrt(d)) v without storing the weights for the backward pass.
+
+    Args:
+        q: [B, heads, N, d].  k, v: [B, heads, S, d].  mask: bool, True = attend, broadcastable to
+        [B, heads, N, S].  dropout: probability, on the weights.
+
+    Returns:
+        [B, heads, N, d]
+    """
+    if dropout and q.device.type == "cpu" and torch.is_grad_enabled():
+        # The fused CPU kernel has no dropout; recompute instead of keeping [N, S] per head.
+        return checkpoint(
+            F.scaled_dot_product_attention, q, k, v, mask, dropout, use_reentrant=False
+        )
+    return F.scaled_dot_product_attention(q, k, v, mask, dropout)
+
+
+def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
+    """The weights [B, heads, N, S] themselves: slow and large, for looking at them only."""
+    logits = (q @ k.transpose(-1, -2)).float() * q.shape[-1] ** -0.5
+    if mask is not None:
+        logits = logits.masked_fill(~mask, float("-inf"))
+    return logits.softmax(-1)
+
+
+@contextmanager
+def record_attention(model: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
+    """Collect the attention weights of every attention module below ``model``.
+
+    Yields:
+        module name -> one [B, heads, N, S] tensor for each call inside the ``with`` block.
+    """
+    modules = {n: m for n, m in model.named_modules() if isinstance(m, MultiheadAttention)}
+    records: dict[str, list[Tensor]] = {name: [] for name in modules}
+    for name, module in modules.items():
+        module._record = records[name]
+    try:
+        yield records
+    finally:
+        for module in modules.values():
+            module._record = None

@@ -1,0 +1,303 @@
+"""The losses of a clip: detection in every decoder layer, refined tracks, forecasts.
+
+Works on B samples at once so that B samples on one device and B devices with one sample each give
+the same gradients: class losses and those of refined tracks are averaged over a sample's own
+positives, the detections' box losses over the mean positives of all samples and ranks, and samples
+are averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from pftrack.errors import UserError
+from pftrack.models.box_coder import CODE_SIZE, normalize_bbox
+from pftrack.models.trackers.track_instances import (
+    GONE,
+    NO_OBJECT,
+    TrackInstances,
+)
+from pftrack.registry import MODELS, build_model
+from pftrack.structures import FrameTargets
+
+
+@dataclass
+class Match:
+    """Which ground truth each instance of one sample stands for in this frame.
+
+    Attributes:
+        gt_inds: [L, N] int64 row of the ground truth for every decoder layer, -1 background.
+        carrying: [m] int64 rows that carry an id, objects that have just gone included; row 0 where
+            none does, so that every parameter takes part in the loss.
+        surviving: [n] int64 positions in ``carrying`` whose object is present, by the last layer.
+    """
+
+    gt_inds: Tensor
+    carrying: Tensor
+    surviving: Tensor
+
+
+@MODELS.register_module(
+    name=["TrackingLoss", "TrackingLossCombo", "TrackingLossMemBank", "TrackingLossPrediction"]
+)
+class TrackingLoss(nn.Module):
+    """Matching and losses of one frame (DETR's set loss with carried identities, PF-Track 3.5).
+
+    Args:
+        num_classes: C.  code_weights: [10] factors of the code's L1 loss.
+        loss_cls, loss_bbox: of detections and refined tracks.  loss_prediction: of forecasts.
+        assigner: configuration of the assigner.
+        interm_loss: also the losses of the decoder layers before the last.
+        loss_iou: accepted with weight 0.
+    """
+
+    code_weights: nn.Parameter
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        code_weights: Sequence[float] = (1, 1, 1, 1, 1, 1, 1, 1, 0.2, 0.2),
+        loss_cls: dict[str, Any] | None = None,
+        loss_bbox: dict[str, Any] | None = None,
+        loss_prediction: dict[str, Any] | None = None,
+        assigner: dict[str, Any] | None = None,
+        interm_loss: bool = True,
+        loss_iou: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if loss_iou is not None and loss_iou.get("loss_weight", 1.0):
+            raise UserError("loss_iou has a weight: boxes have no IoU loss here, set loss_weight=0")
+        if len(code_weights) != CODE_SIZE:
+            raise UserError(f"code_weights has {len(code_weights)} entries, needs {CODE_SIZE}")
+        self.num_classes = num_classes
+        self.interm_loss = interm_loss
+        self.code_weights = nn.Parameter(torch.tensor(code_weights).float(), requires_grad=False)
+        self.loss_cls = build_model(loss_cls or {"type": "FocalLoss", "loss_weight": 2.0})
+        self.loss_bbox = build_model(loss_bbox or {"type": "L1Loss", "loss_weight": 0.25})
+        self.loss_prediction = build_model(
+            loss_prediction or {"type": "L1Loss", "loss_weight": 0.5}
+        )
+        self.assigner = build_model(assigner or {"type": "HungarianAssigner3D"})
+
+    # --- matching ---------------------------------------------------------------------------------
+
+    def match(
+        self,
+        logits: Sequence[Tensor],
+        codes: Sequence[Tensor],
+        instances: Sequence[TrackInstances],
+        targets: Sequence[FrameTargets],
+    ) -> tuple[list[TrackInstances], list[Match]]:
+        """Assign ground truths to instances; carried ids first, the Hungarian step for the rest.
+
+        The only device-to-host transfer of a training frame: the costs of all layers and samples.
+
+        Args: one entry for each sample:
+            logits: [L, N, C].  codes: [L, N, 10].
+            instances: their ``obj_idxes`` are the ids carried from the frame before.
+
+        Returns:
+            instances with ``obj_idxes`` and ``matched_gt_idxes`` of this frame, and the matches.
+        """
+        costs, carried = [], []
+        for cls, box, sample, truth in zip(logits, codes, instances, targets, strict=True):
+            costs.append(
+                self.assigner.cost(cls, box, truth.labels, normalize_bbox(truth.boxes.float()))
+            )
+            carried.append(_carried_rows(sample.obj_idxes, truth.instance_inds))
+        host_costs, host_carried = _to_host(costs, carried)
+        updated: list[TrackInstances] = []
+        matches: list[Match] = []
+        for cost, rows, sample, truth in zip(
+            host_costs, host_carried, instances, targets, strict=True
+        ):
+            gt_inds = self._assign(cost, rows)
+            present = gt_inds[-1] >= 0
+            carrying = np.flatnonzero(present | (rows == GONE))
+            if not len(carrying):
+                carrying = np.zeros(1, dtype=np.int64)
+            device = sample.obj_idxes.device
+            match = Match(
+                gt_inds=_to_device(gt_inds, device),
+                carrying=_to_device(carrying, device),
+                surviving=_to_device(np.flatnonzero(present[carrying]), device),
+            )
+            gone = carried[len(updated)] == GONE
+            matched = torch.where(gone, GONE, match.gt_inds[-1])
+            ids = _padded(truth.instance_inds, NO_OBJECT)[matched.clamp(min=-1)]
+            updated.append(
+                sample.replace(
+                    obj_idxes=torch.where(matched >= 0, ids, sample.obj_idxes),
+                    matched_gt_idxes=matched,
+                )
+            )
+            matches.append(match)
+        return updated, matches
+
+    def _assign(self, cost: np.ndarray, carried: np.ndarray) -> np.ndarray:
+        """Ground-truth rows [L, N] from costs [L, N, G] and carried rows [N]."""
+        untaken = np.ones(cost.shape[-1], dtype=bool)
+        untaken[carried[carried >= 0]] = False
+        fixed = np.maximum(carried, -1)
+        free = carried == NO_OBJECT
+        return np.stack([np.maximum(self.assigner.solve(c, free, untaken), fixed) for c in cost])
+
+    # --- losses -----------------------------------------------------------------------------------
+
+    def detection_losses(
+        self,
+        logits: Sequence[Tensor],
+        codes: Sequence[Tensor],
+        matches: Sequence[Match],
+        targets: Sequence[FrameTargets],
+    ) -> dict[str, Tensor]:
+        """``loss_cls`` and ``loss_bbox`` of the last layer, ``d{i}.loss_*`` of layer i.
+
+        Args: one entry for each sample: logits [L, N, C], codes [L, N, 10].
+        """
+        num_layers = len(logits[0])
+        losses = {}
+        for layer in range(num_layers) if self.interm_loss else [num_layers - 1]:
+            prefix = "" if layer == num_layers - 1 else f"d{layer}."
+            cls, box = self._set_losses(
+                [x[layer] for x in logits],
+                [x[layer] for x in codes],
+                rows := [m.gt_inds[layer] for m in matches],
+                targets,
+                _mean_over_ranks(_positives(rows).mean()).expand(len(rows)),
+            )
+            losses[f"{prefix}loss_cls"], losses[f"{prefix}loss_bbox"] = cls, box
+        return losses
+
+    def memory_losses(
+        self, instances: Sequence[TrackInstances], targets: Sequence[FrameTargets]
+    ) -> dict[str, Tensor]:
+        """``loss_mem_cls`` and ``loss_mem_bbox``: the estimates that past reasoning refined."""
+        cls, box = self._set_losses(
+            [i.cache.logits for i in instances],
+            [i.cache.bboxes for i in instances],
+            rows := [i.matched_gt_idxes for i in instances],
+            targets,
+            _positives(rows),
+        )
+        return {"loss_mem_cls": cls, "loss_mem_bbox": box}
+
+    def forecast_losses(
+        self, tracks: Sequence[TrackInstances], targets: Sequence[FrameTargets]
+    ) -> dict[str, Tensor]:
+        """``loss_for``: predicted against true displacements (x, y) of each future step.
+
+        Both sides are multiplied by a mask of the steps whose two ends were observed; the mean runs
+        over masked entries too.
+
+        Args:
+            tracks: for each sample the instances that carry an id.
+        """
+        total = []
+        for sample, truth in zip(tracks, targets, strict=True):
+            predicted = sample.cache.motion_predictions
+            steps = predicted.shape[1]
+            locs = truth.forecasting_locs[..., :2].float()
+            true = locs[:, 1 : steps + 1] - locs[:, :steps]
+            observed = truth.forecasting_masks
+            valid = observed[:, 1 : steps + 1] & observed[:, :steps]
+            rows = sample.matched_gt_idxes.clamp(min=-1)
+            mask = _padded(valid, False)[rows][..., None].float()
+            with torch.autocast(predicted.device.type, enabled=False):
+                total.append(
+                    self.loss_prediction(
+                        predicted[..., :2].float() * mask, _padded(true, 0.0)[rows] * mask
+                    )
+                )
+        return {"loss_for": sum(total) / len(total)}
+
+    def _set_losses(
+        self,
+        logits: Sequence[Tensor],
+        codes: Sequence[Tensor],
+        gt_inds: Sequence[Tensor],
+        targets: Sequence[FrameTargets],
+        box_factors: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Class and box loss; per sample logits [N, C], codes [N, 10], ground-truth rows [N].
+
+        Args:
+            box_factors: [B] what each sample's box loss is divided by (at least 1).
+        """
+        cls_losses, box_losses = [], []
+        factors = zip(_positives(gt_inds).clamp(min=1), box_factors.clamp(min=1), strict=True)
+        with torch.autocast(logits[0].device.type, enabled=False):
+            for cls, box, rows, (count, box_factor), truth in zip(
+                logits, codes, gt_inds, factors, targets, strict=True
+            ):
+                rows = rows.clamp(min=-1)
+                labels = _padded(truth.labels, self.num_classes)[rows]
+                cls_losses.append(self.loss_cls(cls.float(), labels, avg_factor=count))
+                target = _padded(normalize_bbox(truth.boxes.float()), 0.0)[rows]
+                known = (rows >= 0) & target.isfinite().all(-1)
+                weight = known[:, None] * self.code_weights
+                target = torch.where(known[:, None], target, 0.0)
+                box_losses.append(
+                    self.loss_bbox(box.float(), target, weight, avg_factor=box_factor)
+                )
+        return sum(cls_losses) / len(cls_losses), sum(box_losses) / len(box_losses)
+
+
+def _carried_rows(obj_idxes: Tensor, gt_ids: Tensor) -> Tensor:
+    """Row [N] of the ground truth whose id an instance carries; -1 carries none, -2 has gone."""
+    if not len(gt_ids):
+        return torch.where(obj_idxes >= 0, GONE, NO_OBJECT)
+    same = (obj_idxes[:, None] == gt_ids[None]) & (obj_idxes >= 0)[:, None]
+    present = same.any(1)
+    absent = torch.where(obj_idxes >= 0, GONE, NO_OBJECT)
+    return torch.where(present, same.long().argmax(1), absent)
+
+
+def _positives(gt_inds: Sequence[Tensor]) -> Tensor:
+    """[B] how many instances of each sample stand for a ground truth."""
+    return torch.stack([(rows >= 0).sum() for rows in gt_inds]).float()
+
+
+def _padded(values: Tensor, fill: float) -> Tensor:
+    """``values`` with one more row, so that the index -1 reads ``fill``."""
+    row = (
+        torch.full_like(values[:1], fill)
+        if len(values)
+        else values.new_full((1, *values.shape[1:]), fill)
+    )
+    return torch.cat([values, row])
+
+
+def _to_host(
+    costs: Sequence[Tensor], carried: Sequence[Tensor]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """All tensors in one transfer."""
+    tensors = [*costs, *carried]
+    flat = torch.cat([t.flatten().float() for t in tensors]).cpu().numpy()
+    parts = np.split(flat, np.cumsum([t.numel() for t in tensors])[:-1])
+    arrays = [p.reshape(t.shape) for p, t in zip(parts, tensors, strict=True)]
+    return arrays[: len(costs)], [a.astype(np.int64) for a in arrays[len(costs) :]]
+
+
+def _to_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """A copy on ``device``; does not wait for a GPU."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor
+
+
+def _mean_over_ranks(value: Tensor) -> Tensor:
+    """``value`` averaged over distributed processes."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return value
+    value = value.clone()
+    dist.all_reduce(value)
+    return value / dist.get_world_size()

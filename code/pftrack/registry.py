@@ -1,0 +1,75 @@
+"""Registries: the plug-in points that configuration files name.
+
+Our scope is ``pftrack``. A name is looked up here first; a prefixed name (``mmdet.ResNet``,
+``mmdet3d.X``) or one we do not know imports the library that has it, so that a configuration pays
+for mmdet / mmdet3d only when it uses them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from mmcv.utils import Registry
+
+from pftrack.errors import UserError
+
+# Where a scope's components register themselves when imported.
+_SCOPE_MODULES = {"mmdet": "mmdet.models", "mmdet3d": "mmdet3d.models", "mmseg": "mmseg.models"}
+
+MODELS = Registry("models", scope="pftrack")
+DATASETS = Registry("datasets", scope="pftrack")
+TRANSFORMS = Registry("transforms", scope="pftrack")
+
+
+def build_model(cfg: Mapping[str, Any], **defaults: Any) -> Any:
+    """Build a model component from a config dict with a ``type``.
+
+    Args:
+        cfg: ``type`` names a class of ours, or of another scope as ``scope.Name``.
+        defaults: keyword arguments used where ``cfg`` does not set them.
+
+    Raises:
+        UserError: no registry knows the name, or the component has no such arguments or takes no
+            such value.
+    """
+    cfg = {**defaults, **cfg}
+    if "type" not in cfg:
+        raise UserError(f"a model component in the config has no 'type': {sorted(cfg)}")
+    if isinstance(cfg["type"], str):
+        cfg["type"] = find_model(cfg["type"])
+    try:
+        return MODELS.build(cfg)
+    except (TypeError, ValueError) as error:
+        # A TypeError for the arguments themselves names one; a ValueError is about its value.
+        if isinstance(error, ValueError) or "argument" in str(error):
+            raise UserError(f"model in the config: {error}") from error
+        raise
+
+
+def find_model(name: str) -> type:
+    """The class registered as ``name`` or ``scope.name``.
+
+    Raises:
+        UserError: no registry knows it, or the library that would is not installed.
+    """
+    importlib.import_module("pftrack.models")
+    scope, key = Registry.split_scope_key(name)
+    if scope in (None, MODELS.scope):
+        found = MODELS.get(key)
+        if found is not None:
+            return found
+    elif scope not in _SCOPE_MODULES:
+        raise UserError(f"unknown component '{name}': no registry scope '{scope}'")
+    from mmcv.cnn import MODELS as MMCV_MODELS  # half of torch comes with it
+
+    # mmdet before mmdet3d: unprefixed names of the original configurations are mmdet's.
+    for candidate in [scope] if scope else ["mmdet", "mmdet3d"]:
+        if candidate not in _SCOPE_MODULES:
+            break
+        importlib.import_module(_SCOPE_MODULES[candidate])
+        found = MMCV_MODELS.children[candidate].get(key)
+        if found is not None:
+            return found
+    raise UserError(f"unknown component '{name}': not registered in pftrack, mmdet or mmdet3d")

@@ -1,0 +1,224 @@
+"""Typed data at the boundaries: what a user gives, what the model eats, what comes out.
+
+Frames of reference: *lidar* is the LIDAR_TOP frame of the key frame, *ego* the vehicle frame,
+*global* the map frame; metres, radians, seconds. Boxes on the inside are always
+
+    [x, y, z, w, l, h, rot, vx, vy]      (x, y, z) gravity centre, rot = -yaw - pi/2
+
+the convention of info files and checkpoints (see :mod:`pftrack.geometry`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+CLASSES = (
+    "car",
+    "truck",
+    "bus",
+    "trailer",
+    "motorcycle",
+    "bicycle",
+    "pedestrian",
+    "construction_vehicle",
+    "traffic_cone",
+    "barrier",
+)
+TRACKING_CLASSES = CLASSES[:7]
+CAMERAS = (
+    "CAM_FRONT",
+    "CAM_FRONT_RIGHT",
+    "CAM_FRONT_LEFT",
+    "CAM_BACK",
+    "CAM_BACK_LEFT",
+    "CAM_BACK_RIGHT",
+)
+
+
+@dataclass
+class Frame:
+    """One key frame as a user has it.
+
+    Args:
+        images: one per camera: BGR uint8 array [h, w, 3] or a path to an image file.
+        intrinsics: [V, 3, 3] camera matrices for the images as given.
+        sensor2ego: [V, 4, 4] camera to ego poses.
+        camera_ego2global: [V, 4, 4] ego pose at each camera's exposure.
+        lidar2ego: [4, 4] pose of the network's coordinate frame.
+        ego2global: [4, 4] ego pose at the key frame.
+        timestamp: seconds.
+        scene_id: a change of it starts a new sequence; None: decided by the time gap.
+        sample_token: nuScenes sample token, carried through to results.
+        lidar2cam: [V, 4, 4], when known exactly (info files); otherwise computed from the poses.
+    """
+
+    images: Sequence[np.ndarray | str | Path]
+    intrinsics: np.ndarray
+    sensor2ego: np.ndarray
+    camera_ego2global: np.ndarray
+    lidar2ego: np.ndarray
+    ego2global: np.ndarray
+    timestamp: float
+    scene_id: str | None = None
+    sample_token: str = ""
+    lidar2cam: np.ndarray | None = None
+
+
+@dataclass
+class Track:
+    """One tracked object in one frame, in the global frame.
+
+    Attributes:
+        id: unique within the results: "<sequence>-<id>".
+        name: one of :data:`TRACKING_CLASSES`.
+        score: in [0, 1].
+        center: [3] m.  size: [3] width, length, height in m.  yaw: heading in rad about global z.
+        rotation: [4] unit quaternion (w, x, y, z), the full orientation.
+        velocity: [2] m/s.
+        forecast: [F, 2] displacement of each following step of 0.5 s, m; None without reasoning.
+    """
+
+    id: str
+    name: str
+    score: float
+    center: np.ndarray
+    size: np.ndarray
+    yaw: float
+    rotation: np.ndarray
+    velocity: np.ndarray
+    forecast: np.ndarray | None = None
+
+
+@dataclass
+class FrameTargets:
+    """Ground truth of one frame, in its own lidar frame.
+
+    Attributes:
+        boxes: [n, 9] float32 (module docstring).  labels: [n] int64.
+        instance_inds: [n] int64, the same object keeps its index through a scene.
+        forecasting_locs: [n, 13, 3] centres now and at the 12 following key frames.
+        forecasting_masks: [n, 13] True where observed.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    instance_inds: Tensor
+    forecasting_locs: Tensor
+    forecasting_masks: Tensor
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> FrameTargets:
+        return FrameTargets(
+            **{k: v.to(device, non_blocking=non_blocking) for k, v in vars(self).items()}
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass
+class FrameBatch:
+    """What the model sees of one time step: B frames from B independent sequences.
+
+    Attributes:
+        img: [B, V, 3, H, W] float32, normalised, zero outside ``img_shape``.
+        img_shape: (h, w) of the valid region; H, W is the padded shape.
+        lidar2img: [B, V, 4, 4] float64, lidar points (m) to pixels of ``img``.
+        l2g: [B, 4, 4] float32 lidar to global.
+        timestamp: [B] float64 s.
+        scene_ids: B scene ids, or empty when unknown.
+    """
+
+    img: Tensor
+    img_shape: tuple[int, int]
+    lidar2img: Tensor
+    l2g: Tensor
+    timestamp: Tensor
+    scene_ids: list[str] = field(default_factory=list)
+
+
+@dataclass
+class ClipBatch:
+    """What the model sees of B clips of T frames.
+
+    Attributes:
+        img: [B, T, V, 3, H, W]; uint8 BGR as it leaves the loader, or float32 once
+            :meth:`normalized`.
+        img_shape: (h, w) of the valid region of every image.
+        lidar2img: [B, T, V, 4, 4] float64.  l2g: [B, T, 4, 4] float32.  timestamp: [B, T] float64.
+        targets: ``targets[b][t]``; empty for inference.
+        sample_tokens: ``sample_tokens[b][t]``.  scene_ids: one per clip.
+        mean, std: [3] BGR constants used by :meth:`normalized`.
+    """
+
+    img: Tensor
+    img_shape: tuple[int, int]
+    lidar2img: Tensor
+    l2g: Tensor
+    timestamp: Tensor
+    targets: list[list[FrameTargets]] = field(default_factory=list)
+    sample_tokens: list[list[str]] = field(default_factory=list)
+    scene_ids: list[str] = field(default_factory=list)
+    mean: tuple[float, float, float] = (103.530, 116.280, 123.675)
+    std: tuple[float, float, float] = (57.375, 57.120, 58.395)
+
+    @property
+    def batch_size(self) -> int:
+        return self.img.shape[0]
+
+    @property
+    def num_frames(self) -> int:
+        return self.img.shape[1]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> ClipBatch:
+        """A copy with every tensor on ``device``."""
+        return replace(
+            self,
+            img=self.img.to(device, non_blocking=non_blocking),
+            lidar2img=self.lidar2img.to(device, non_blocking=non_blocking),
+            l2g=self.l2g.to(device, non_blocking=non_blocking),
+            timestamp=self.timestamp.to(device, non_blocking=non_blocking),
+            targets=[[f.to(device, non_blocking) for f in clip] for clip in self.targets],
+        )
+
+    def pin_memory(self) -> ClipBatch:
+        """Called by a DataLoader with ``pin_memory=True``."""
+        return replace(
+            self,
+            img=self.img.pin_memory(),
+            lidar2img=self.lidar2img.pin_memory(),
+            l2g=self.l2g.pin_memory(),
+            timestamp=self.timestamp.pin_memory(),
+            targets=[
+                [FrameTargets(**{k: v.pin_memory() for k, v in vars(f).items()}) for f in clip]
+                for clip in self.targets
+            ],
+        )
+
+    def normalized(self) -> ClipBatch:
+        """Images as float32 (x - mean) / std, zero in the padding; no-op on float images."""
+        if self.img.dtype != torch.uint8:
+            return self
+        mean = self.img.new_tensor(self.mean, dtype=torch.float32)[:, None, None]
+        inv_std = 1.0 / self.img.new_tensor(self.std, dtype=torch.float64)
+        img = (self.img.float() - mean) * inv_std.float()[:, None, None]
+        h, w = self.img_shape
+        img[..., h:, :] = 0
+        img[..., w:] = 0
+        return replace(self, img=img)
+
+    def frame(self, t: int) -> FrameBatch:
+        """Time step ``t`` of every clip."""
+        return FrameBatch(
+            img=self.img[:, t],
+            img_shape=self.img_shape,
+            lidar2img=self.lidar2img[:, t],
+            l2g=self.l2g[:, t],
+            timestamp=self.timestamp[:, t],
+            scene_ids=self.scene_ids,
+        )

@@ -1,0 +1,269 @@
+"""The streaming API: one frame in, the live tracks out.
+
+::
+
+    tracker = load_tracker("projects/configs/tracking/petr/f3_q5_800x320.py", "ckpts/f3.pth")
+    for frame in frames:
+        tracks = tracker.step(frame)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pftrack import geometry
+from pftrack.checkpoints.reading import load_into
+from pftrack.datasets.augmentation import (
+    AugmentationConfig,
+    ImageAugmentation,
+    draw_augmentation,
+)
+from pftrack.datasets.class_names import class_names
+from pftrack.datasets.frames import FrameArrays, prepare_frame
+from pftrack.datasets.release_pipelines import PIPELINE_KEYS, settings_from_pipelines
+from pftrack.errors import UserError
+from pftrack.models import acceleration
+from pftrack.nuscenes.format_results import to_global
+from pftrack.registry import build_model
+from pftrack.structures import (
+    CLASSES,
+    TRACKING_CLASSES,
+    ClipBatch,
+    Frame,
+    FrameBatch,
+    Track,
+)
+
+if TYPE_CHECKING:
+    from mmcv import Config
+
+    from pftrack.models.trackers.runtime_tracker import TrackOutput
+    from pftrack.models.trackers.tracker import Cam3DTracker
+
+
+@dataclass
+class ImageSettings:
+    """How a configuration's test split turns camera images into network input.
+
+    Attributes:
+        augmentation: the fixed resize and crop of testing.  mean, std: [3] BGR.
+        size_divisor: images are padded to a multiple of it.
+    """
+
+    augmentation: ImageAugmentation
+    mean: tuple[float, float, float] = ClipBatch.mean
+    std: tuple[float, float, float] = ClipBatch.std
+    size_divisor: int = 32
+
+    @classmethod
+    def from_config(cls, cfg: Config) -> ImageSettings:
+        """Read ``cfg.data.test_tracking`` (or ``test``, ``val``) with the original's pipelines.
+
+        Raises:
+            UserError: the configuration does not say how large the images are.
+        """
+        data = cfg.get("data") or {}
+        splits = (data.get(name) for name in ("test_tracking", "test", "val"))
+        split: Mapping[str, Any] = next(filter(None, splits), {})
+        split = {**split, **settings_from_pipelines(split.get(key) for key in PIPELINE_KEYS)}
+        conf = split.get("ida_aug_conf")
+        if conf is None:
+            raise UserError(
+                f"config {cfg.filename}: data.test has no 'ida_aug_conf' (image size and crop)"
+            )
+        norm = split.get("img_norm_cfg") or {}
+        return cls(
+            augmentation=draw_augmentation(AugmentationConfig.from_dict(conf), None),
+            mean=tuple(norm.get("mean", ClipBatch.mean)),
+            std=tuple(norm.get("std", ClipBatch.std)),
+            size_divisor=int(split.get("size_divisor", 32)),
+        )
+
+
+class Tracker:
+    """A model with the memory of one stream of frames.
+
+    Args:
+        model: in evaluation mode, on its device.
+        images: how images become network input.
+        classes: names of the labels.
+        precision: fp32, fp16 or bf16 of the network; geometry and thresholds stay in fp32.
+    """
+
+    def __init__(
+        self,
+        model: Cam3DTracker,
+        images: ImageSettings,
+        classes: tuple[str, ...] = CLASSES,
+        precision: str = "fp32",
+    ) -> None:
+        self.model = model
+        self.images = images
+        self.classes = classes
+        self.precision = precision
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lives."""
+        return self.model.reference_points.weight.device
+
+    def reset(self) -> None:
+        """Forget all tracks; ids and sequences start again."""
+        self.model.reset()
+
+    def step(self, frame: Frame, arrays: FrameArrays | None = None) -> list[Track]:
+        """Track one more frame.
+
+        A new sequence starts when the frame's ``scene_id`` differs from the last one's, or, where
+        either has none, when their time stamps differ by more than 10 s.
+
+        Args:
+            frame: the key frame; frames of a sequence in order of time.
+            arrays: the frame's arrays, where a loader has prepared them already.
+
+        Returns:
+            tracks, best score first, in the global frame; those beyond the range in which nuScenes
+            evaluates their class are left out.
+
+        Raises:
+            UserError: images that cannot be read, or matrices of another shape.
+        """
+        with acceleration.precision_context(self.precision, self.device):
+            output = self.model.forward_track(self.batch(frame, arrays))
+        with self.model.stage("life cycle"):
+            return self._tracks(output, frame)
+
+    def batch(self, frame: Frame, arrays: FrameArrays | None = None) -> FrameBatch:
+        """What the model sees of a frame: decoded, resized, normalised, on its device."""
+        _check_shapes(frame)
+        if arrays is None:
+            with self.model.stage("decode"):
+                arrays = prepare_frame(frame, self.images.augmentation, self.images.size_divisor)
+        clip = ClipBatch(
+            img=arrays.img.permute(0, 3, 1, 2)[None, None].to(self.device, non_blocking=True),
+            img_shape=arrays.img_shape,
+            lidar2img=torch.from_numpy(arrays.lidar2img)[None, None],
+            l2g=torch.from_numpy(arrays.l2g)[None, None],
+            timestamp=torch.tensor([[arrays.timestamp]], dtype=torch.float64),
+            scene_ids=[frame.scene_id] if frame.scene_id is not None else [],
+            mean=self.images.mean,
+            std=self.images.std,
+        )
+        batch = clip.normalized().frame(0)
+        # The time stamp stays on the host, where sequences are told apart.
+        batch.lidar2img = batch.lidar2img.to(self.device, non_blocking=True)
+        batch.l2g = batch.l2g.to(self.device, non_blocking=True)
+        return batch
+
+    def _tracks(self, output: TrackOutput, frame: Frame) -> list[Track]:
+        forecasting = output.forecasting
+        boxes = to_global(
+            output.boxes.numpy(),
+            output.scores.numpy(),
+            output.labels.numpy(),
+            frame.lidar2ego,
+            frame.ego2global,
+            ids=[f"{sequence}-{number}" for sequence, number in output.obj_ids],
+            forecast=None if forecasting is None else forecasting.numpy(),
+            classes=self.classes,
+        )
+        yaw = geometry.yaw_from_quaternion(boxes.rotation)
+        return [
+            Track(
+                id=boxes.ids[i],
+                name=boxes.names[i],
+                score=float(boxes.scores[i]),
+                center=boxes.center[i],
+                size=boxes.size[i],
+                yaw=float(yaw[i]),
+                rotation=boxes.rotation[i],
+                velocity=boxes.velocity[i],
+                forecast=None if boxes.forecast is None else boxes.forecast[i],
+            )
+            for i in range(len(boxes.names))
+        ]
+
+
+def load_tracker(
+    config: str | Path | Config,
+    checkpoint: str | Path | Mapping[str, Any] | None = None,
+    device: str | torch.device = "auto",
+    dtype: str = "fp32",
+    fuse_conv_bn: bool = False,
+    compile: bool = False,
+) -> Tracker:
+    """Build a tracker from a configuration and a checkpoint.
+
+    Args:
+        config: a file, or a configuration that :func:`load_config` has read.
+        checkpoint: a file (weights only, never code), or what it holds; None: random weights.
+        device: "cuda", "cuda:1", "cpu"; "auto": a GPU where there is one.
+        dtype: fp32, fp16 or bf16.
+        fuse_conv_bn: fold batch norms into their convolutions.
+        compile: compile backbone, neck and head; the first frames are slow.
+
+    Raises:
+        UserError: an unreadable file, weights of another model, no such device.
+    """
+    from pftrack import models  # noqa: F401  (registers the components)
+    from pftrack.config import load_config
+
+    cfg = load_config(config) if isinstance(config, (str, Path)) else config
+    target = _device(device)
+    images = ImageSettings.from_config(cfg)
+    classes = class_names(cfg)
+    model = build_model(cfg.model)
+    model.runtime_tracker.tracked_labels = [
+        label for label, name in enumerate(classes) if name in TRACKING_CLASSES
+    ]
+    if checkpoint is not None:
+        report = load_into(model, checkpoint)
+        if report.missing or report.mismatched:
+            incomplete = "; ".join(report.summary().splitlines()[1:])
+            raise UserError(
+                f"the checkpoint does not fill the model of {cfg.filename}: {incomplete}"
+            )
+    model = model.to(target).eval()
+    if fuse_conv_bn:
+        acceleration.fuse_conv_bn(model)
+    if compile:
+        acceleration.compile_network(model)
+    acceleration.precision_context(dtype, target)  # refuses what the device cannot do
+    return Tracker(model, images, classes, dtype)
+
+
+def _device(device: str | torch.device) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise UserError(f"no device '{device}': use cpu, cuda or cuda:N") from None
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"no device '{device}': this machine has {torch.cuda.device_count()} GPUs; use cpu"
+        )
+    return found
+
+
+def _check_shapes(frame: Frame) -> None:
+    count = len(frame.images)
+    expected = {
+        "intrinsics": (count, 3, 3),
+        "sensor2ego": (count, 4, 4),
+        "camera_ego2global": (count, 4, 4),
+        "lidar2ego": (4, 4),
+        "ego2global": (4, 4),
+    }
+    for name, shape in expected.items():
+        actual = tuple(getattr(frame, name).shape)
+        if actual != shape:
+            raise UserError(
+                f"frame {frame.sample_token or frame.timestamp}: {name} has the shape {actual}, "
+                f"needs {shape} for {count} images"
+            )

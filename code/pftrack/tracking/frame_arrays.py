@@ -1,0 +1,52 @@
+"""A results file as arrays per frame, for analysis elsewhere (``--out F.pkl``)."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pftrack.nuscenes.json_stream import JsonReader
+
+_WIDTH = {"translation": 3, "size": 3, "rotation": 4, "velocity": 2}
+
+
+def write_pickle(result_path: str | Path, out: str | Path) -> None:
+    """Write ``[{"sample_token", "translation": [n, 3], ..., "tracking_id": [...]}, ...]``.
+
+    Only plain values and numpy arrays; one entry per frame in the order of the results file.
+    """
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    with open(temporary, "wb") as file:
+        pickle.dump(_frames(result_path), file)
+    os.replace(temporary, out)
+
+
+def _frames(result_path: str | Path) -> list[dict[str, Any]]:
+    frames = []
+    with JsonReader(result_path) as reader:
+        for key in reader.keys():  # noqa: SIM118, a method of the reader
+            if key != "results":
+                reader.value()
+                continue
+            for token in reader.keys():  # noqa: SIM118
+                frames.append({"sample_token": token, **_columns(reader.value())})
+    return frames
+
+
+def _columns(boxes: list[dict[str, Any]]) -> dict[str, Any]:
+    columns: dict[str, Any] = {
+        name: np.array([b[name] for b in boxes], float).reshape(-1, width)
+        for name, width in _WIDTH.items()
+    }
+    columns["tracking_score"] = np.array([b["tracking_score"] for b in boxes], float)
+    columns["tracking_name"] = [b["tracking_name"] for b in boxes]
+    columns["tracking_id"] = [b["tracking_id"] for b in boxes]
+    if boxes and all("forecasting" in b for b in boxes):
+        columns["forecasting"] = np.array([b["forecasting"] for b in boxes], float)
+    return columns

@@ -1,0 +1,205 @@
+"""Tracks all scenes of a split: in this process, or sharded over several.
+
+Every scene starts from an empty tracker and its track ids carry the scene's number in the split,
+so the results do not depend on how scenes are spread over processes, nor on interruptions.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pftrack.errors import UserError
+from pftrack.tracking.job import (
+    InferenceJob,
+    Report,
+    build_split,
+    job_identity,
+)
+from pftrack.tracking.scene_results import (
+    SceneResult,
+    SceneStore,
+    write_results,
+)
+from pftrack.tracking.sharding import balance
+
+
+@dataclass
+class InferenceRun:
+    """Outcome of :func:`run_inference`.
+
+    Attributes:
+        result_path: submission file.  frames, scenes: in it.
+        seconds: time by stage, summed over processes and interrupted runs.
+        wall_seconds: of this call.
+        version, data_root: nuScenes version and folder of the data.
+    """
+
+    result_path: Path
+    frames: int
+    scenes: int
+    version: str
+    data_root: str
+    wall_seconds: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def run_inference(
+    job: InferenceJob, devices: list[str], out_dir: str | Path, keep_scenes: bool = False
+) -> InferenceRun:
+    """Track every scene of the split and write ``<out_dir>/results_nusc.json``.
+
+    Scenes finished by an earlier, interrupted call with the same job are not run again.
+
+    Args:
+        devices: one per process; a single one runs in this process.
+        keep_scenes: leave the files of single scenes behind.
+
+    Raises:
+        UserError: anything wrong with configuration, checkpoint or data, from any process.
+    """
+    import time
+
+    from tqdm import tqdm
+
+    start = time.perf_counter()
+    out_dir = Path(out_dir)
+    dataset = build_split(job)
+    identity = job_identity(job, dataset)
+    store = SceneStore(out_dir, identity)
+    lengths = {scene: len(indices) for scene, indices in dataset.scenes.items()}
+    todo = {scene: n for scene, n in lengths.items() if store.load(scene) is None}
+    done = len(dataset) - sum(todo.values())
+    with tqdm(total=len(dataset), initial=done, desc=job.task, unit="frame", smoothing=0.1) as bar:
+        if todo and len(devices) == 1:
+            work_on_scenes(job, dataset, list(todo), devices[0], store, bar.update)
+        elif todo:
+            _run_processes(job, balance(todo, len(devices)), devices, out_dir, identity, bar.update)
+
+    seconds: dict[str, float] = {}
+
+    def finished() -> Iterable[SceneResult]:
+        for scene in lengths:
+            result = store.load(scene)
+            if result is None:
+                raise RuntimeError(f"scene {scene} has no result in {store.folder}")
+            for stage, spent in result.seconds.items():
+                seconds[stage] = seconds.get(stage, 0.0) + spent
+            yield result
+
+    path = out_dir / "results_nusc.json"
+    write_results(path, finished())
+    if not keep_scenes:
+        store.remove()
+    return InferenceRun(
+        result_path=path,
+        frames=len(dataset),
+        scenes=len(lengths),
+        version=dataset.version,
+        data_root=str(dataset.data_root),
+        wall_seconds=time.perf_counter() - start,
+        seconds=seconds,
+    )
+
+
+def work_on_scenes(
+    job: InferenceJob,
+    dataset: Any,
+    scenes: list[str],
+    device: str,
+    store: SceneStore,
+    report: Report,
+) -> None:
+    """Run some scenes one after another, storing each when it is finished."""
+    from pftrack.tracking.scene_runner import SceneRunner
+
+    runner = SceneRunner(job, dataset, device)
+    for scene in scenes:
+        store.save(scene, runner.run(scene, report))
+
+
+def _run_processes(
+    job: InferenceJob,
+    shards: list[list[str]],
+    devices: list[str],
+    out_dir: Path,
+    identity: dict[str, Any],
+    report: Report,
+) -> None:
+    """One process per device; ends them all when one fails."""
+    context = multiprocessing.get_context("spawn")
+    messages: Any = context.Queue()
+    if set(devices) == {"cpu"}:
+        # Read by the children when they import torch; explicit settings win.
+        cores = os.cpu_count() or 1
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // len(devices))))
+    workers = [
+        context.Process(
+            target=run_worker, args=(job, scenes, device, out_dir, identity, messages), daemon=True
+        )
+        for scenes, device in zip(shards, devices, strict=True)
+        if scenes
+    ]
+    for worker in workers:
+        worker.start()
+    finished = 0
+    try:
+        while finished < len(workers):
+            try:
+                kind, value = messages.get(timeout=1.0)
+            except queue.Empty:
+                dead = [w for w in workers if w.exitcode not in (None, 0)]
+                if dead and messages.empty():
+                    raise RuntimeError(
+                        f"an inference process ended with status {dead[0].exitcode}; finished "
+                        f"scenes are kept, start again to continue"
+                    ) from None
+                continue
+            if kind == "frames":
+                report(value)
+            elif kind == "done":
+                finished += 1
+            elif kind == "user error":
+                raise UserError(value)
+            else:
+                raise RuntimeError(f"an inference process failed:\n{value}")
+    finally:
+        for worker in workers:
+            if finished < len(workers):
+                worker.terminate()
+            worker.join()
+
+
+def run_worker(
+    job: InferenceJob,
+    scenes: list[str],
+    device: str,
+    out_dir: Path,
+    identity: dict[str, Any],
+    messages: Any,
+) -> None:
+    """A process's whole life.
+
+    Args:
+        messages: queue of (kind, value): ``frames`` done since the last, then one of ``done``,
+            ``user error`` with its line, ``error`` with a traceback.
+    """
+    import signal
+    import traceback
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
+    try:
+        store = SceneStore(out_dir, identity)
+        work_on_scenes(
+            job, build_split(job), scenes, device, store, lambda n: messages.put(("frames", n))
+        )
+        messages.put(("done", None))
+    except UserError as error:
+        messages.put(("user error", str(error)))
+    except Exception:
+        messages.put(("error", traceback.format_exc()))

@@ -1,0 +1,104 @@
+"""One process's part of inference: whole scenes, one after another, images decoded ahead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pftrack.commands.detection import detect_frame
+from pftrack.config import load_config
+from pftrack.datasets.frames import FrameArrays, prepared_frames
+from pftrack.models.acceleration import precision_context
+from pftrack.nuscenes.format_results import (
+    GlobalBoxes,
+    detection_results,
+    to_global,
+    tracking_results,
+)
+from pftrack.structures import Frame, Track
+from pftrack.tracking.api import ImageSettings, load_tracker
+from pftrack.tracking.job import InferenceJob, Report
+from pftrack.tracking.scene_results import Box, SceneResult
+from pftrack.tracking.stage_clock import StageClock
+
+
+class SceneRunner:
+    """A tracker on one device that turns scenes of a dataset into boxes of a submission.
+
+    Args:
+        dataset: a :class:`NuScenesTrackingDataset` in test mode.
+
+    Raises:
+        UserError: configuration and checkpoint do not fit, or an option this device lacks.
+    """
+
+    def __init__(self, job: InferenceJob, dataset: Any, device: str):
+        self.job, self.dataset = job, dataset
+        self.tracker = load_tracker(
+            load_config(job.config, list(job.overrides)),
+            job.checkpoint,
+            device=device,
+            dtype=job.precision,
+            fuse_conv_bn=job.fuse_conv_bn,
+            compile=job.compile,
+        )
+        self.tracker.images = ImageSettings(
+            dataset.test_augmentation(), dataset.mean, dataset.std, dataset.size_divisor
+        )
+        self.clock = StageClock()
+        self.tracker.model.stage = self.clock
+        self.sequence = {scene: n for n, scene in enumerate(dataset.scenes, start=1)}
+
+    def run(self, scene: str, report: Report) -> SceneResult:
+        """Boxes of every frame of a scene, starting from an empty tracker."""
+        self.tracker.reset()
+        boxes = {}
+        indices = self.dataset.scenes[scene]
+        frames = prepared_frames(
+            (self.dataset.frame(i) for i in indices),
+            self.dataset.test_augmentation(),
+            self.dataset.size_divisor,
+            self.dataset.resizer,
+        )
+        self.clock.take()
+        for _ in indices:
+            with self.clock("decode"):
+                frame, arrays = next(frames)
+            boxes[frame.sample_token] = self._frame(frame, arrays, self.sequence[scene])
+            report(1)
+        return SceneResult(boxes, self.clock.take())
+
+    def _frame(self, frame: Frame, arrays: FrameArrays, sequence: int) -> list[Box]:
+        if self.job.task == "tracking":
+            tracks = self.tracker.step(frame, arrays)
+            return tracking_results(frame.sample_token, tracks_to_boxes(tracks, sequence))
+        batch = self.tracker.batch(frame, arrays)
+        with precision_context(self.job.precision, self.tracker.device):
+            boxes, scores, labels = detect_frame(self.tracker.model, batch)
+        with self.clock("life cycle"):
+            rows = to_global(
+                boxes.numpy(),
+                scores.numpy(),
+                labels.numpy(),
+                frame.lidar2ego,
+                frame.ego2global,
+                classes=self.tracker.classes,
+            )
+            return detection_results(frame.sample_token, rows)
+
+
+def tracks_to_boxes(tracks: list[Track], sequence: int) -> GlobalBoxes:
+    """The tracks of one frame as columns, with ids that belong to the given sequence."""
+    forecasts = [t.forecast for t in tracks if t.forecast is not None]
+    count = len(tracks)
+    return GlobalBoxes(
+        center=np.array([t.center for t in tracks], float).reshape(count, 3),
+        size=np.array([t.size for t in tracks], float).reshape(count, 3),
+        rotation=np.array([t.rotation for t in tracks], float).reshape(count, 4),
+        velocity=np.array([t.velocity for t in tracks], float).reshape(count, 2),
+        names=[t.name for t in tracks],
+        scores=np.array([t.score for t in tracks], float),
+        forecast=np.stack(forecasts) if count and len(forecasts) == count else None,
+        ids=[f"{sequence}-{t.id.split('-', 1)[1]}" for t in tracks],
+    )

@@ -1,0 +1,93 @@
+"""Evaluations during training: tracking the val split, when it is due, which was the best."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pftrack.training import distributed
+from pftrack.training.distributed import World
+from pftrack.training.settings import EvaluationSettings
+
+
+@dataclass(frozen=True)
+class TrackingEvaluation:
+    """Tracks the val split with a checkpoint, whole scenes spread over the processes.
+
+    Scenes finished before an interruption are not run again. Processes on several nodes need the
+    work dir on a shared file system.
+
+    Attributes:
+        overrides: of the configuration, ``a.b=c``.
+        folder: results and metrics go to ``<folder>/<name of the checkpoint>``.
+    """
+
+    config_file: Path
+    overrides: tuple[str, ...]
+    folder: Path
+
+    def __call__(self, checkpoint: Path, world: World) -> dict[str, float]:
+        """The metrics (``amota``, ``amotp``, ...) on the main process, {} on the others."""
+        from pftrack.evaluation.config import load_tracking_config
+        from pftrack.evaluation.ground_truth import load_ground_truth
+        from pftrack.evaluation.run import evaluate_results, write_metrics
+        from pftrack.tracking.runner import (
+            InferenceJob,
+            build_split,
+            job_identity,
+            run_inference,
+            work_on_scenes,
+        )
+        from pftrack.tracking.scene_results import SceneStore
+        from pftrack.tracking.sharding import balance
+
+        job = InferenceJob(str(self.config_file), str(checkpoint), "val", self.overrides)
+        out_dir = self.folder / checkpoint.stem
+        if world.size > 1:
+            dataset = build_split(job)
+            store = SceneStore(out_dir, job_identity(job, dataset))
+            lengths = {scene: len(indices) for scene, indices in dataset.scenes.items()}
+            mine = balance(lengths, world.size)[world.rank]
+            todo = [scene for scene in mine if store.load(scene) is None]
+            work_on_scenes(job, dataset, todo, str(world.device), store, lambda frames: None)
+            distributed.barrier()
+        if not world.is_main:
+            return {}
+        run = run_inference(job, [str(world.device)], out_dir)  # finds the scenes already done
+        config = load_tracking_config()
+        truth = load_ground_truth(run.data_root, run.version, "val", config.class_names)
+        summary = write_metrics(evaluate_results(run.result_path, truth, config), out_dir)
+        return {name: float(v) for name, v in summary.items() if isinstance(v, (int, float))}
+
+
+class EvaluationHistory:
+    """Metrics by epoch, kept in ``evaluations.json`` of the work dir: survives any kill."""
+
+    def __init__(self, folder: Path, settings: EvaluationSettings) -> None:
+        self.path = folder / "evaluations.json"
+        self.settings = settings
+
+    def read(self) -> dict[int, dict[str, float]]:
+        if not self.path.is_file():
+            return {}
+        return {int(epoch): m for epoch, m in json.loads(self.path.read_text()).items()}
+
+    def is_due(self, epoch: int) -> bool:
+        """True after whole epoch ``epoch`` when the settings ask for it and it was not done."""
+        settings = self.settings
+        if settings.interval <= 0 or epoch == 0 or epoch < settings.start:
+            return False
+        return epoch % settings.interval == 0 and epoch not in self.read()
+
+    def add(self, epoch: int, metrics: dict[str, float]) -> bool:
+        """Record an evaluation. Returns True when it is the best so far by ``save_best``."""
+        history = self.read()
+        name = self.settings.save_best
+        earlier = [values[name] for values in history.values() if name in values]
+        history[epoch] = metrics
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(history, indent=1))
+        os.replace(temporary, self.path)
+        return name in metrics and metrics[name] > max(earlier, default=float("-inf"))

@@ -1,0 +1,146 @@
+"""Logs of a training: terminal line, mmcv-style ``.log.json``, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from pftrack.memory import peak_memory
+from pftrack.training import distributed
+
+
+class TrainLog:
+    """Averages what happened since the last line and writes it on three channels.
+
+    Only the main process writes. Losses stay on their device until a line is due.
+
+    Args:
+        folder: work dir; files ``<time stamp>.log``, ``<time stamp>.log.json``, ``tf_logs/``;
+            None: nothing is written but the terminal lines.
+        is_main: whether this process writes.
+        tensorboard: whether to write TensorBoard files.
+    """
+
+    def __init__(self, folder: Path | None, is_main: bool, tensorboard: bool = True) -> None:
+        self.is_main = is_main
+        self.started = time.monotonic()
+        self.steps_done = 0
+        self._losses: dict[str, torch.Tensor] = {}
+        self._counts: dict[str, int] = defaultdict(int)
+        self._seconds = {"data_time": 0.0, "time": 0.0}
+        self._steps = 0
+        self._text: TextIO | None = None
+        self._json: TextIO | None = None
+        self._tensorboard: Any = None
+        self._tensorboard_folder: Path | None = None
+        if not is_main or folder is None:
+            return
+        stamp = time.strftime("%Y%m%d_%H%M%S")
+        self._text = (folder / f"{stamp}.log").open("a", encoding="utf-8", buffering=1)
+        self._json = (folder / f"{stamp}.log.json").open("a", encoding="utf-8", buffering=1)
+        if tensorboard:
+            self._tensorboard_folder = folder / "tf_logs"
+
+    def line(self, text: str) -> None:
+        """A message for people, on the terminal and in the log file."""
+        if self.is_main:
+            stamped = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}"
+            print(stamped, flush=True)
+            if self._text is not None:
+                self._text.write(stamped + "\n")
+
+    def header(self, values: dict[str, Any]) -> None:
+        """First line of the .log.json: what this run is."""
+        self._write_json(values)
+
+    def add(self, losses: dict[str, torch.Tensor], data_time: float, step_time: float) -> None:
+        """Account for one iteration."""
+        for name, value in losses.items():
+            value = value.detach().float()
+            self._losses[name] = self._losses[name] + value if name in self._losses else value
+            self._counts[name] += 1
+        self._seconds["data_time"] += data_time
+        self._seconds["time"] += step_time
+        self._steps += 1
+        self.steps_done += 1
+
+    def write(
+        self, iteration: int, epoch: int, batch: int, batches: int, remaining: int, lr: float
+    ) -> None:
+        """One line: averages since the last one, over the processes (all of them must call).
+
+        Args:
+            iteration: steps done in the whole training, TensorBoard's axis.
+            epoch, batch, batches: position for people, counted from 1.
+            remaining: steps to go, for the ETA.
+        """
+        losses = self._averages()
+        times = {name: total / max(self._steps, 1) for name, total in self._seconds.items()}
+        self._losses.clear()
+        self._counts.clear()
+        self._seconds = dict.fromkeys(self._seconds, 0.0)
+        steps, self._steps = self._steps, 0
+        if not self.is_main:
+            return
+        per_step = (time.monotonic() - self.started) / max(self.steps_done, 1)
+        eta = timedelta(seconds=int(per_step * remaining))
+        memory = memory_mb()
+        shown = ", ".join(f"{name}: {value:.4f}" for name, value in losses.items())
+        self.line(
+            f"Epoch [{epoch}][{batch}/{batches}] lr: {lr:.3e}, eta: {eta}, "
+            f"time: {times['time']:.3f}, data_time: {times['data_time']:.3f}, "
+            f"memory: {memory}, {shown}"
+        )
+        values = {"mode": "train", "epoch": epoch, "iter": batch, "steps": steps}
+        values |= {"lr": lr, "memory": memory}
+        self._write_json({**values, **times, **losses})
+        self._scalars("train", {**losses, **times, "lr": lr, "memory": float(memory)}, iteration)
+
+    def write_evaluation(self, iteration: int, epoch: int, metrics: dict[str, float]) -> None:
+        """Metrics of an evaluation after ``epoch`` epochs; called on the main process."""
+        shown = ", ".join(f"{name}: {value:.4f}" for name, value in metrics.items())
+        self.line(f"Epoch [{epoch}] evaluation: {shown}")
+        self._write_json({"mode": "val", "epoch": epoch, **metrics})
+        self._scalars("val", metrics, iteration)
+
+    def close(self) -> None:
+        with ExitStack() as all_of_them:  # also when one cannot write its last lines
+            for channel in (self._text, self._json, self._tensorboard):
+                if channel is not None:
+                    all_of_them.callback(channel.close)
+
+    def _write_json(self, values: dict[str, Any]) -> None:
+        if self._json is not None:
+            self._json.write(json.dumps(values) + "\n")
+
+    def _averages(self) -> dict[str, float]:
+        if not self._losses:
+            return {}
+        names = list(self._losses)
+        means = torch.stack([self._losses[n] / self._counts[n] for n in names])
+        return dict(zip(names, distributed.reduce_mean(means).tolist(), strict=True))
+
+    def _scalars(self, prefix: str, values: dict[str, float], iteration: int) -> None:
+        if self._tensorboard_folder is None:
+            return
+        if self._tensorboard is None:
+            # Not earlier: on a full disk its thread prints a traceback, the text log just raises.
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._tensorboard = SummaryWriter(str(self._tensorboard_folder))
+        for name, value in values.items():
+            self._tensorboard.add_scalar(f"{prefix}/{name}", value, iteration)
+
+
+def memory_mb() -> int:
+    """Peak memory of this process in MiB: of the GPU when one is used, else resident memory."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return int(torch.cuda.max_memory_allocated() >> 20)
+    return peak_memory() >> 20

@@ -1,0 +1,395 @@
+"""The training loop, both steps, any number of processes. Read :meth:`Trainer.run` first.
+
+    settings <- config          dataset -> sampler -> loader -> batch
+    model, optimiser, scaler    batch -> losses -> gradients -> step -> log, checkpoint, evaluation
+
+Everything that decides the next step is in a checkpoint or a function of (seed, position), so that
+a run that was killed and resumed computes bit for bit what the uninterrupted one computes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+
+from pftrack.checkpoints.reading import load_checkpoint_file, load_into
+from pftrack.errors import UserError
+from pftrack.structures import ClipBatch
+from pftrack.training import checkpoint as ckpt
+from pftrack.training import distributed
+from pftrack.training.compilation import compile_modules
+from pftrack.training.distributed import World
+from pftrack.training.evaluation import EvaluationHistory
+from pftrack.training.logs import TrainLog
+from pftrack.training.nan_guard import NanGuard
+from pftrack.training.optimizer import LossScaler, build_optimizer
+from pftrack.training.process import (
+    StopSignals,
+    allow_tf32,
+    hash_seed,
+    quiet_worker,
+    seed_everything,
+)
+from pftrack.training.sampler import ResumableSampler
+from pftrack.training.schedule import learning_rate
+from pftrack.training.settings import TrainSettings
+
+
+@dataclass
+class Job:
+    """What is trained: parts built from a configuration, and where the results go.
+
+    Attributes:
+        model: ``model(batch)`` returns the losses by name; those with "loss" in it are summed.
+        dataset: items by index; ``set_epoch(e)`` when its augmentation depends on the epoch.
+        collate: list of items -> :class:`ClipBatch`.
+        meta: plain values stored in every checkpoint (config text, classes, run record).
+        evaluate: tracking metrics of a checkpoint; called on every process, the main one's count.
+    """
+
+    model: nn.Module
+    dataset: Any
+    collate: Callable[[list[Any]], ClipBatch]
+    settings: TrainSettings
+    work_dir: Path
+    meta: dict[str, Any] = field(default_factory=dict)
+    evaluate: Callable[[Path, World], dict[str, float]] | None = None
+
+
+class Trainer:
+    """One process of a training.
+
+    Position: ``iteration`` steps are done; they make up ``epoch`` whole epochs and ``batch`` steps
+    of the next one.
+    """
+
+    def __init__(self, job: Job, world: World, log: TrainLog) -> None:
+        self.job, self.world, self.log = job, world, log
+        self.settings = settings = job.settings
+        self._seed(settings.seed + world.rank)
+        if world.device.type == "cuda":
+            allow_tf32(settings.tf32)
+        self.model = job.model.to(world.device)
+        if settings.channels_last:
+            self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = build_optimizer(self.model, settings.optimizer)
+        self.parameters = [p for g in self.optimizer.param_groups for p in g["params"]]
+        self.scaler = LossScaler(settings, world.device)
+        self.guard = NanGuard(settings.nan_guard, job.work_dir, world.rank)
+        self.history = EvaluationHistory(job.work_dir, settings.evaluation)
+        self.signals = StopSignals()
+        self.sampler = ResumableSampler(
+            len(job.dataset), settings.samples_per_gpu, settings.seed, world.rank, world.size
+        )
+        self.loader = self._build_loader()
+        self.iters_per_epoch = self.sampler.batches_per_epoch
+        self.total_iters = self.iters_per_epoch * settings.max_epochs
+        if settings.max_iters is not None:
+            self.total_iters = min(self.total_iters, settings.max_iters)
+        self.iteration = 0
+        self._saved_at = time.monotonic()
+
+    @property
+    def epoch(self) -> int:
+        return self.iteration // self.iters_per_epoch
+
+    @property
+    def batch(self) -> int:
+        return self.iteration % self.iters_per_epoch
+
+    # ------------------------------------------------------------------ the loop
+
+    def run(self) -> bool:
+        """Train from the current position to the end.
+
+        Returns:
+            True at the end of training, False when a signal ended it early (state saved).
+        """
+        parallel = self._parallel_model()
+        with self.signals:
+            self._evaluate_if_due()
+            while self.iteration < self.total_iters:
+                stop = self._run_epoch(parallel)
+                if stop or self._checkpoint_due_after_epoch():
+                    self._save_position()
+                if stop:
+                    return False
+                self._evaluate_if_due()
+        return True
+
+    def _run_epoch(self, parallel: nn.Module) -> bool:
+        """Steps to the end of the epoch or of the training. True: a signal asks to stop here."""
+        for batch, data_time in self._batches():
+            begun = time.monotonic()
+            losses, stop, snapshot = self._step(parallel, batch)
+            self.iteration += 1
+            self.log.add(losses, data_time, data_time + time.monotonic() - begun)
+            self._log_if_due()
+            if stop or self.iteration == self.total_iters:
+                return stop
+            if self.batch and (snapshot or self._checkpoint_due_inside_epoch()):
+                self._save_position()
+        return False
+
+    def _step(self, parallel: nn.Module, batch: ClipBatch) -> tuple[dict[str, Tensor], bool, bool]:
+        """Forward, backward, clip, step.
+
+        Returns:
+            the losses with their sum ``loss`` and ``grad_norm``; whether to stop; whether to save a
+            snapshot (both agreed between the processes).
+        """
+        rng = ckpt.rng_state()
+        self._set_learning_rate()
+        batch = batch.to(self.world.device, non_blocking=True).normalized()
+        with self._autocast():
+            losses = dict(parallel(batch))
+        total = torch.stack([v.float() for k, v in losses.items() if "loss" in k]).sum()
+        self.scaler.scaler.scale(total).backward()
+        self.scaler.scaler.unscale_(self.optimizer)
+        norm = self._clip_gradients()
+        # An overflow under fp16 is the scaler's affair: it leaves the step out by itself.
+        bad_norm = ~norm.isfinite() & (self.settings.precision != "fp16")
+        bad, stop, snapshot = self._agree(~total.isfinite() | bad_norm)
+        if bad:
+            terms = {**losses, "gradient norm": norm}
+            self.log.line(self.guard.handle(terms, batch, self.iteration, self._repro_state(rng)))
+            self.scaler.skip()
+        else:
+            self.guard.finite_step()
+            self.scaler.step(self.optimizer)
+        self.optimizer.zero_grad(set_to_none=True)
+        return {**losses, "loss": total.detach(), "grad_norm": norm}, stop, snapshot
+
+    def _batches(self) -> Iterator[tuple[ClipBatch, float]]:
+        """The rest of the current epoch, each batch with the seconds spent waiting for it."""
+        self.sampler.set_position(self.epoch, self.batch)
+        if hasattr(self.job.dataset, "set_epoch"):
+            self.job.dataset.set_epoch(self.epoch)
+        begun = time.monotonic()
+        for batch in _with_plain_user_errors(self.loader):
+            yield batch, time.monotonic() - begun
+            begun = time.monotonic()
+
+    def _agree(self, nonfinite: Tensor) -> list[bool]:
+        """[non-finite, stop, snapshot due] on any process: the only synchronisation of a step."""
+        minutes = self.settings.checkpoint.snapshot_minutes
+        due = minutes > 0 and time.monotonic() - self._saved_at > 60 * minutes
+        mine = [0.0, float(self.signals.requested), float(due and self.world.is_main)]
+        flags = torch.tensor(mine).to(self.world.device)
+        flags[0] = nonfinite
+        return [value > 0 for value in distributed.reduce_max(flags).tolist()]
+
+    # ------------------------------------------------------------------ parts of a step
+
+    def _parallel_model(self) -> nn.Module:
+        compile_modules(self.model, self.settings.compile)
+        if not torch.distributed.is_initialized():
+            return self.model.train()
+        return DistributedDataParallel(
+            self.model,
+            device_ids=[self.world.device.index] if self.world.device.type == "cuda" else None,
+            gradient_as_bucket_view=True,
+            static_graph=self.settings.static_graph,
+            find_unused_parameters=self.settings.find_unused_parameters,
+        ).train()
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.settings.precision)
+        if dtype is None:
+            return nullcontext()
+        return torch.autocast(self.world.device.type, dtype=dtype)
+
+    def _set_learning_rate(self) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(
+                self.settings.schedule,
+                group["initial_lr"],
+                self.iteration,
+                self.iters_per_epoch,
+                self.settings.max_epochs,
+            )
+
+    def _clip_gradients(self) -> Tensor:
+        """Clip to the configured norm; returns the norm before."""
+        limit = self.settings.grad_clip
+        return nn.utils.clip_grad_norm_(
+            self.parameters, float("inf") if limit is None else limit, self.settings.grad_norm_type
+        )
+
+    def _build_loader(self) -> DataLoader[ClipBatch]:
+        workers = self.settings.workers_per_gpu
+        return DataLoader(
+            self.job.dataset,
+            batch_size=self.settings.samples_per_gpu,
+            sampler=self.sampler,
+            num_workers=workers,
+            collate_fn=self.job.collate,
+            pin_memory=self.world.device.type == "cuda",
+            generator=torch.Generator(),  # its own: the model's random numbers stay untouched
+            worker_init_fn=quiet_worker,
+        )
+
+    def _seed(self, seed: int) -> None:
+        seed_everything(seed, self.settings.deterministic, self.settings.cudnn_benchmark)
+
+    # ------------------------------------------------------------------ state
+
+    def _save_position(self) -> None:
+        self.save(f"iter_{self.iteration}.pth" if self.batch else f"epoch_{self.epoch}.pth")
+
+    def save(self, name: str) -> None:
+        """Write the whole state of all processes to ``work_dir / name``."""
+        states = distributed.gather_objects(ckpt.rng_state())
+        self._saved_at = time.monotonic()
+        if not self.world.is_main:
+            return
+        path = self.job.work_dir / name
+        resume = {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "iters_per_epoch": self.iters_per_epoch,
+            "seed": self.settings.seed,
+            "scaler": self.scaler.scaler.state_dict(),
+            "skipped_in_row": self.guard.skipped_in_row,
+            "rng": states,
+        }
+        content = {
+            "meta": self._meta(),
+            "state_dict": ckpt.cpu_state_dict(self.model),
+            "optimizer": self.optimizer.state_dict(),
+            "resume": resume,
+        }
+        ckpt.save_atomically(content, path)
+        ckpt.link_latest(path)
+        ckpt.prune(self.job.work_dir, self.settings.checkpoint.max_keep_ckpts)
+        self.log.line(f"saved {path}")
+
+    def load(self, path: Path) -> None:
+        """Start from another training's weights (``load_from``).
+
+        The loss's factors are settings that happen to be stored with the weights: this
+        configuration's are kept.
+        """
+        entries = self.model.state_dict().items()
+        settings = {k: v.clone() for k, v in entries if k.endswith("criterion.code_weights")}
+        for line in load_into(self.model, str(path)).summary().splitlines():
+            self.log.line(line)
+        self.model.load_state_dict(settings, strict=False)
+
+    def resume(self, path: Path) -> None:
+        """Continue the training that wrote ``path``.
+
+        Raises:
+            UserError: it belongs to another model or has no fitting optimiser state.
+        """
+        content = load_checkpoint_file(path)
+        try:
+            load_into(self.model, content, strict=True)
+        except UserError as error:
+            raise UserError(f"cannot resume '{path}': {error}") from error
+        self._load_optimizer(content, path)
+        state = content.get("resume")
+        if state is None:  # written by mmcv's runner: whole epochs only
+            self.iteration = int(content["meta"]["epoch"]) * self.iters_per_epoch
+            self.log.line(f"resumed {path} at epoch {self.epoch}, without random states")
+            return
+        self.scaler.scaler.load_state_dict(state["scaler"])
+        self.guard.skipped_in_row = state["skipped_in_row"]
+        kept = (len(state["rng"]), state["iters_per_epoch"], state["seed"])
+        if kept == (self.world.size, self.iters_per_epoch, self.settings.seed):
+            self.iteration = state["epoch"] * self.iters_per_epoch + state["batch"]
+            ckpt.set_rng_state(state["rng"][self.world.rank])
+        else:
+            done = state["epoch"] + state["batch"] / state["iters_per_epoch"]
+            self.iteration = round(done * self.iters_per_epoch)
+            self._seed(hash_seed(self.settings.seed, self.world.rank, self.iteration))
+            self.log.line("processes, batch size, data or seed changed: sample order starts anew")
+        self.log.line(f"resumed {path} at epoch {self.epoch}, batch {self.batch}")
+
+    def _load_optimizer(self, content: Mapping[str, Any], path: Path) -> None:
+        if not isinstance(content.get("optimizer"), Mapping):
+            raise UserError(f"cannot resume '{path}': it has no optimiser state, use LOAD_FROM")
+        configured = [
+            {k: v for k, v in group.items() if k != "params"}
+            for group in self.optimizer.param_groups
+        ]
+        try:
+            self.optimizer.load_state_dict(dict(content["optimizer"]))
+        except (ValueError, KeyError) as error:
+            raise UserError(
+                f"cannot resume '{path}': its optimiser state has another layout, use LOAD_FROM"
+            ) from error
+        for group, values in zip(self.optimizer.param_groups, configured, strict=True):
+            group.update(values)  # rates and decays are the config's, moments the checkpoint's
+
+    def _meta(self) -> dict[str, Any]:
+        now = time.strftime("%Y-%m-%d %H:%M:%S")
+        return {**self.job.meta, "epoch": self.epoch, "iter": self.iteration, "time": now}
+
+    def _repro_state(self, rng: dict[str, Any]) -> dict[str, Any]:
+        return {"meta": self._meta(), "state_dict": ckpt.cpu_state_dict(self.model), "rng": rng}
+
+    # ------------------------------------------------------------------ now and then
+
+    def _log_if_due(self) -> None:
+        at_end = self.batch == 0 or self.iteration == self.total_iters
+        if self.iteration % self.settings.log_interval and not at_end:
+            return
+        epoch, batch = (
+            (self.epoch + 1, self.batch) if self.batch else (self.epoch, self.iters_per_epoch)
+        )
+        rate = max(group["lr"] for group in self.optimizer.param_groups)
+        self.log.write(
+            self.iteration,
+            epoch,
+            batch,
+            self.iters_per_epoch,
+            self.total_iters - self.iteration,
+            rate,
+        )
+
+    def _checkpoint_due_inside_epoch(self) -> bool:
+        settings = self.settings.checkpoint
+        return not settings.by_epoch and self.iteration % settings.interval == 0
+
+    def _checkpoint_due_after_epoch(self) -> bool:
+        settings = self.settings.checkpoint
+        due = not settings.by_epoch or self.epoch % settings.interval == 0
+        return due or self.iteration == self.total_iters or self._evaluation_due()
+
+    def _evaluation_due(self) -> bool:
+        """Decided on the main process, which has the history."""
+        due = self.batch == 0 and self.job.evaluate is not None and self.history.is_due(self.epoch)
+        return distributed.broadcast_object(due)
+
+    def _evaluate_if_due(self) -> None:
+        """Evaluate after a whole epoch, once; the best weights are kept."""
+        if not self._evaluation_due():
+            return
+        assert self.job.evaluate is not None
+        state = ckpt.rng_state()
+        path = self.job.work_dir / f"epoch_{self.epoch}.pth"
+        metrics = self.job.evaluate(path, self.world)
+        ckpt.set_rng_state(state)
+        if self.world.is_main:
+            self.log.write_evaluation(self.iteration, self.epoch, metrics)
+            if self.history.add(self.epoch, metrics):
+                ckpt.copy_best(path, str(self.settings.evaluation.save_best))
+        distributed.barrier()
+
+
+def _with_plain_user_errors(loader: DataLoader[ClipBatch]) -> Iterator[ClipBatch]:
+    """Iterate; a UserError of a worker process loses the traceback that torch puts around it."""
+    try:
+        yield from loader
+    except UserError as error:
+        raise UserError(str(error).strip().splitlines()[-1].split("UserError: ")[-1]) from error

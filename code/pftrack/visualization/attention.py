@@ -1,0 +1,154 @@
+"""Where a track looked: its attention over cameras and over its own past."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pftrack.models.layers.attention import record_attention
+from pftrack.models.layers.detr3d_attention import (
+    Detr3DCrossAtten,
+    project_to_cameras,
+)
+
+
+@dataclass
+class TrackAttention:
+    """One track in one frame.
+
+    Attributes:
+        cameras: [V] share of the last decoder layer's cross-attention that each camera gets.
+        maps: [V, h, w] the same by feature pixel (PETR heads), sum 1; None for DETR3D heads, which
+            look at one point of each camera.
+        past: [H] share of each history frame, oldest first, in past reasoning; None without.
+        future: [F, H] the same for each forecast step; None without.
+    """
+
+    cameras: Tensor
+    maps: Tensor | None = None
+    past: Tensor | None = None
+    future: Tensor | None = None
+
+
+@dataclass
+class Watch:
+    """Fills while frames are tracked inside :func:`watch_attention`.
+
+    Attributes:
+        frames: one dictionary per frame: track id ("<sequence>-<id>") -> attention.
+    """
+
+    frames: list[dict[str, TrackAttention]] = field(default_factory=list)
+
+
+@contextmanager
+def watch_attention(model: Any) -> Iterator[Watch]:
+    """Record the attention of every reported track while ``model`` tracks.
+
+    Args:
+        model: a ``Cam3DTracker``. Slower and larger while watched: the weights of the last decoder
+            layers are computed explicitly.
+    """
+    watch = Watch()
+    head = model.pts_bbox_head.transformer.decoder.layers[-1].attentions[1]
+    reasoner = model.STReasoner
+    past = _last_cross_attention(reasoner, "hist_temporal_transformer")
+    future = _last_cross_attention(reasoner, "fut_temporal_transformer")
+    gates: list[Tensor] = []
+    track = model.forward_track
+
+    with (
+        record_attention(head) as pixels,
+        record_attention(past or nn.Identity()) as past_weights,
+        record_attention(future or nn.Identity()) as future_weights,
+    ):
+
+        def tracked(frame: Any) -> Any:
+            output = track(frame)
+            watch.frames.append(
+                _collect(
+                    output,
+                    _take(pixels),
+                    gates.pop() if gates else None,
+                    _take(past_weights),
+                    _take(future_weights),
+                    frame.img.shape[1],
+                )
+            )
+            return output
+
+        hook = None
+        if isinstance(head, Detr3DCrossAtten):
+            hook = head.register_forward_hook(
+                lambda module, args, kwargs, _out: gates.append(_gates(module, *args, **kwargs)),
+                with_kwargs=True,
+            )
+        model.forward_track = tracked
+        try:
+            yield watch
+        finally:
+            del model.forward_track
+            if hook is not None:
+                hook.remove()
+
+
+def _last_cross_attention(reasoner: nn.Module, name: str) -> nn.Module | None:
+    transformer = getattr(reasoner, name, None)
+    return None if transformer is None else transformer.decoder.layers[-1].attentions[1]
+
+
+def _take(records: dict[str, list[Tensor]]) -> Tensor | None:
+    """The last call's weights, averaged over heads: [B, N, S]; forgets them all."""
+    weights = None
+    for calls in records.values():
+        if calls:
+            weights = calls[-1].mean(1).cpu()
+            calls.clear()
+    return weights
+
+
+@torch.no_grad()
+def _gates(
+    module: Detr3DCrossAtten,
+    query: Tensor,
+    query_pos: Tensor | None,
+    feats: Any,
+    reference_points: Tensor,
+    lidar2img: Tensor,
+    img_shape: tuple[int, int],
+) -> Tensor:
+    """DETR3D's gates [N, V], summed over levels, zero where the point is out of view."""
+    logits = module.attention_weights(query if query_pos is None else query + query_pos)
+    gates = logits.sigmoid().unflatten(-1, (module.num_cams, module.num_levels)).sum(-1)
+    _, visible = project_to_cameras(reference_points.float(), lidar2img, img_shape, module.pc_range)
+    return (gates.float() * visible.transpose(1, 2))[0].cpu()
+
+
+def _collect(
+    output: Any,
+    pixels: Tensor | None,
+    gates: Tensor | None,
+    past: Tensor | None,
+    future: Tensor | None,
+    num_cameras: int,
+) -> dict[str, TrackAttention]:
+    result = {}
+    for (sequence, number), row in zip(output.obj_ids, output.rows.tolist(), strict=True):
+        if pixels is not None:
+            maps = pixels[0, row].unflatten(0, (num_cameras, -1))
+            cameras = maps.sum(-1)
+        else:
+            assert gates is not None
+            maps, cameras = None, gates[row] / gates[row].sum().clamp(min=1e-9)
+        result[f"{sequence}-{number}"] = TrackAttention(
+            cameras=cameras,
+            maps=maps,
+            past=None if past is None else past[row, 0],
+            future=None if future is None else future[row],
+        )
+    return result

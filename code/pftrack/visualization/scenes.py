@@ -1,0 +1,179 @@
+"""Scenes to draw: key frames from an info file, boxes from a results file or the ground truth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pftrack import geometry
+from pftrack.datasets.frames import info_to_frame, resolve_path
+from pftrack.datasets.infos import Info, InfoFile, load_infos
+from pftrack.errors import UserError
+from pftrack.nuscenes.json_stream import JsonReader
+from pftrack.structures import TRACKING_CLASSES, Frame
+from pftrack.visualization.boxes import Boxes
+from pftrack.visualization.mosaic import read_lidar
+
+FORECAST_STEPS = 8
+
+
+@dataclass
+class SceneFrames:
+    """The key frames of one scene.
+
+    Attributes:
+        name: scene name.  infos: its infos in order of time.  data_root: the dataset's folder.
+    """
+
+    name: str
+    infos: list[Info]
+    data_root: Path
+
+    def __len__(self) -> int:
+        return len(self.infos)
+
+    @property
+    def tokens(self) -> list[str]:
+        return [info["token"] for info in self.infos]
+
+    def frame(self, t: int) -> Frame:
+        return info_to_frame(self.infos[t], self.data_root)
+
+    def frames(self) -> Iterator[Frame]:
+        return (self.frame(t) for t in range(len(self)))
+
+    def lidar(self, t: int) -> np.ndarray | None:
+        """Points [n, 5] in the lidar frame; None where the file is missing."""
+        path = resolve_path(self.infos[t].get("lidar_path", ""), self.data_root)
+        return read_lidar(path) if path.is_file() else None
+
+    def truth(self, t: int) -> Boxes:
+        """Annotations of the tracking classes with at least one lidar or radar point."""
+        return ground_truth(self.infos[t])
+
+
+def ground_truth(info: Info) -> Boxes:
+    """The annotations of an info as boxes in the global frame."""
+    if "gt_boxes" not in info:
+        return Boxes.from_results([])
+    names = np.asarray(info["gt_names"])
+    keep = np.asarray(info["valid_flag"], dtype=bool) & np.isin(names, TRACKING_CLASSES)
+    boxes = np.concatenate([info["gt_boxes"], info["gt_velocity"]], axis=1)[keep]
+    lidar2ego = geometry.pose_matrix(info["lidar2ego_rotation"], info["lidar2ego_translation"])
+    ego2global = geometry.pose_matrix(info["ego2global_rotation"], info["ego2global_translation"])
+    center, size, rotation, _ = geometry.legacy_boxes_to_global(boxes, lidar2ego, ego2global)
+    forecast: list[np.ndarray | None] = [None] * len(boxes)
+    if "forecasting_locs" in info:
+        locs = geometry.transform_points(
+            np.asarray(info["forecasting_locs"], float)[keep], ego2global @ lidar2ego
+        )
+        forecast = list(np.diff(locs[..., :2], axis=1)[:, :FORECAST_STEPS])
+    return Boxes(
+        ids=[str(i) for i in np.asarray(info["instance_inds"])[keep]],
+        names=[str(name) for name in names[keep]],
+        scores=np.ones(len(boxes)),
+        center=center,
+        size=size,
+        rotation=rotation,
+        forecast=forecast,
+    )
+
+
+def find_infos(data_root: Path, version: str, split: str) -> Path:
+    """The info file of a split: in the dataset's folder or beside it.
+
+    Raises:
+        UserError: there is none.
+    """
+    tag = "-mini" if version == "v1.0-mini" else ""
+    name = f"tracking_forecasting{tag}_infos_{split}.pkl"
+    for folder in (data_root, data_root.parent):
+        if (folder / name).is_file():
+            return folder / name
+    raise UserError(
+        f"no info file {name} in '{data_root}' or beside it: make one with 'make data', or name "
+        "it with --infos"
+    )
+
+
+def scene_names(data_root: Path, version: str) -> dict[str, str]:
+    """Scene token -> name, from the dataset's scene table; empty when there is none."""
+    try:
+        rows = json.loads((data_root / version / "scene.json").read_text())
+        return {row["token"]: row["name"] for row in rows}
+    except OSError:
+        return {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"damaged table '{data_root / version / 'scene.json'}': {error}") from error
+
+
+def load_scenes(infos: InfoFile, data_root: Path, only: Collection[str] = ()) -> list[SceneFrames]:
+    """The scenes of an info file, all or by name (or token).
+
+    Raises:
+        UserError: a name is not among them.
+    """
+    names = scene_names(data_root, infos.version)
+    scenes = [
+        SceneFrames(names.get(token, token), [infos.infos[i] for i in frames], data_root)
+        for token, frames in infos.scenes.items()
+    ]
+    known = {scene.name for scene in scenes} | set(infos.scenes)
+    for name in only:
+        if name not in known:
+            some = ", ".join(scene.name for scene in scenes[:8])
+            raise UserError(f"no scene '{name}' in this split; there are {some}...")
+    tokens = list(infos.scenes)
+    return [s for s, t in zip(scenes, tokens, strict=True) if not only or {s.name, t} & set(only)]
+
+
+def load_split(
+    data_root: Path, version: str, split: str = "val", only: Collection[str] = ()
+) -> list[SceneFrames]:
+    """The scenes of a split, by the info file in or beside the dataset's folder.
+
+    Raises:
+        UserError: no dataset, no info file, no such scene.
+    """
+    return load_scenes(load_infos(find_infos(data_root, version, split)), data_root, only)
+
+
+def read_results(path: Path, tokens: Collection[str]) -> dict[str, Boxes]:
+    """The boxes of some samples of a results file, read as a stream.
+
+    Raises:
+        UserError: not a results file, or none of the samples is in it.
+    """
+    found: dict[str, Boxes] = {}
+    with JsonReader(path) as reader:
+        if not reader.at_object():
+            raise UserError(f"{path}: not a results file, the top level must be an object")
+        for key in reader.keys():  # noqa: SIM118, a method of the reader
+            if key != "results":
+                reader.value()
+                continue
+            if not reader.at_object():
+                raise UserError(f"{path}: 'results' must map sample tokens to lists of boxes")
+            for token in reader.keys():  # noqa: SIM118
+                boxes: Any = reader.value()
+                if token in tokens:
+                    found[token] = _boxes(path, token, boxes)
+        reader.end()
+    if not found:
+        raise UserError(
+            f"{path}: has none of the {len(tokens)} samples asked for; is it of another split or "
+            "dataset? See --dataroot, --version, --split"
+        )
+    return found
+
+
+def _boxes(path: Path, token: str, boxes: Any) -> Boxes:
+    try:
+        return Boxes.from_results(boxes)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: sample '{token}' holds a malformed box: {error!r}") from error
