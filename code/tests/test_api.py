@@ -6,7 +6,7 @@ import torch
 from mmcv import Config
 from tiny_tracker import tracker_config
 
-from pftrack import Frame, load_tracker
+from pftrack import Frame, Tracker, load_tracker
 from pftrack.errors import UserError
 from pftrack.structures import CLASSES, TRACKING_CLASSES
 from pftrack.tracking.api import ImageSettings
@@ -61,8 +61,7 @@ def test_steps_give_the_tracks_of_the_model_in_the_global_frame(tracker):
     batch = tracker.batch(frame(0.0))
     assert batch.img.shape == (1, 6, 3, 64, 96) and batch.img_shape == (60, 90)
     assert (batch.img[..., 60:, :] == 0).all()
-    output = tracker.model.forward_track(batch)
-    tracker.reset()
+    output, _ = tracker.model.forward_track(batch)
     tracks = tracker.step(frame(0.0))
     by_id = {f"{s}-{i}": row for row, (s, i) in enumerate(output.obj_ids)}
     assert tracks and {t.id for t in tracks} <= set(by_id)
@@ -87,6 +86,38 @@ def test_two_passes_over_a_stream_are_equal_and_ids_persist(tracker):
         assert [t.id for t in a] == [t.id for t in b]
         assert all(np.array_equal(x.center, y.center) for x, y in zip(a, b, strict=True))
     assert {t.id for t in first[0]} & {t.id for t in first[1]}
+
+
+def test_trackers_that_share_a_model_do_not_touch_each_other(tracker):
+    """Two interleaved streams give the tracks that they give one after the other."""
+    one, two = (Tracker(tracker.model, tracker.images, tracker.classes) for _ in range(2))
+    streams = {
+        "a": [frame(t / 2, "a", seed=t) for t in range(3)],
+        "b": [frame(t / 2, "b", seed=10 + t) for t in range(3)],
+    }
+
+    def seen(tracks):
+        return [(t.id, t.score, *t.center) for t in tracks]
+
+    alone = {
+        name: [seen(tracker.step(f)) for f in frames]
+        for name, frames in streams.items()
+        if tracker.reset() is None
+    }
+    together = {"a": [], "b": []}
+    for a, b in zip(streams["a"], streams["b"], strict=True):
+        together["a"].append(seen(one.step(a)))
+        together["b"].append(seen(two.step(b)))
+    assert together == alone and all(len(tracks) for tracks in alone["b"])
+
+
+def test_a_memory_put_back_goes_on_from_there(tracker):
+    tracker.reset()
+    tracker.step(frame(0.0))
+    memory = tracker.memory
+    first = [t.center.tolist() for t in tracker.step(frame(0.5, seed=1))]
+    tracker.memory = memory
+    assert [t.center.tolist() for t in tracker.step(frame(0.5, seed=1))] == first
 
 
 def test_sequences_follow_scenes_or_time(tracker):

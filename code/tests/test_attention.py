@@ -107,8 +107,12 @@ def frame(t: int) -> FrameBatch:
 @pytest.mark.parametrize("kind", ["petr", "detr3d"])
 def test_attention_of_every_reported_track(kind):
     model = small_tracker(kind)
+    outputs, memory = [], None
     with watch_attention(model) as watch:
-        outputs = [model.forward_track(frame(t)) for t in range(2)]
+        for t in range(2):
+            output, memory = model.forward_track(frame(t), memory)
+            watch(output, frame(t))
+            outputs.append(output)
     assert len(watch.frames) == 2 and len(outputs[1].obj_ids) > 0
     for output, attention in zip(outputs, watch.frames, strict=True):
         assert list(attention) == [f"{s}-{i}" for s, i in output.obj_ids]
@@ -131,10 +135,11 @@ def test_attention_of_every_reported_track(kind):
 
 def test_watching_changes_nothing_and_ends():
     model = small_tracker("petr")
-    plain = model.forward_track(frame(0))
-    model.reset()
+    plain, memory = model.forward_track(frame(0))
     with watch_attention(model) as watch:
-        watched = model.forward_track(frame(0))
+        watched, _ = model.forward_track(frame(0))
+        watch(watched, frame(0))
     torch.testing.assert_close(watched.boxes, plain.boxes)
-    model.forward_track(frame(1))
-    assert len(watch.frames) == 1 and "forward_track" not in vars(model)
+    model.forward_track(frame(1), memory)
+    assert len(watch.frames) == 1
+    assert not any(m._record or m._forward_hooks for m in model.modules() if hasattr(m, "_record"))

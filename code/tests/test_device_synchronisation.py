@@ -27,6 +27,7 @@ from pftrack.models.layers.detr3d_attention import project_to_cameras
 from pftrack.models.layers.frustum import frustum_points, lid_depths
 from pftrack.models.losses import tracking_loss
 from pftrack.models.matching.match_costs import BBox3DL1Cost
+from pftrack.models.trackers import tracker
 from pftrack.registry import build_model
 from pftrack.structures import ClipBatch
 
@@ -69,13 +70,15 @@ def test_tracking_waits_for_nothing_before_the_report(config: str) -> None:
     def track() -> None:
         model, batch, reported = fake_model(config).eval(), fake_clip(2), []
 
-        def update(instances: Any, *options: Any) -> None:
+        def live_on(instances: Any, memory: Any, pose: Any, *options: Any) -> Any:
             reported.append((len(instances), instances.state.bboxes.device.type))
-            model.runtime_tracker.tracks = instances.select(torch.arange(TRACKS, device="cuda"))
+            tracks = instances.select(torch.arange(TRACKS, device="cuda"))
+            return None, replace(memory, tracks=tracks, last=pose)
 
-        with patch.object(model.runtime_tracker, "update", update):
+        memory = None
+        with patch.object(tracker, "live_on", live_on):
             for t in range(2):
-                model.forward_track(batch.frame(t))
+                _, memory = model.forward_track(batch.frame(t), memory)
         assert reported == [(QUERIES, "cuda"), (QUERIES + TRACKS, "cuda")]
 
     assert succeeds_on_fake_cuda(track)

@@ -197,5 +197,5 @@ def test_the_documented_head_trains_and_tracks() -> None:
     sum(v for k, v in losses.items() if "loss" in k).backward()
     assert model.pts_bbox_head.camera.weight.grad.abs().sum() > 0
     with torch.no_grad():
-        output = model.eval().forward_track(clip.frame(0))
+        output, _ = model.eval().forward_track(clip.frame(0))
     assert output.boxes.shape[-1] == 9

@@ -10,7 +10,7 @@ import pytest
 
 from pftrack.checkpoints.reading import CHECKPOINTS_DIR
 from pftrack.errors import UserError
-from pftrack.visualization import notebook, notebook_files
+from pftrack.commands import notebook, notebook_files
 
 CODE = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((CODE.parent / "notebooks").glob("*.ipynb"))

@@ -83,7 +83,7 @@ def test_eight_classes_in_another_order(
     tracker = load_tracker(load_config(config, options), checkpoint, device="cpu")
     assert tracker.classes == tuple(names)
     # The release tracks the first seven classes, whichever they are; here those of the benchmark.
-    assert list(tracker.model.runtime_tracker.tracked_labels) == list(range(1, 8))
+    assert list(tracker.thresholds.tracked_labels) == list(range(1, 8))
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_thresholds_of_the_tracker(
     checkpoint = train(F3, {f"model.runtime_tracker.{k}": v for k, v in thresholds.items()})
     config = tmp_path / "tracking" / f"{F3}.py"
     options = release_files.small(F3, demo_data, demo_infos)
-    runtime = load_tracker(load_config(config, options), None, "cpu").model.runtime_tracker
+    runtime = load_tracker(load_config(config, options), None, "cpu").thresholds
     assert {name: getattr(runtime, name) for name in thresholds} == thresholds
 
     def boxes(*more: str) -> list[dict[str, Any]]:

@@ -4,9 +4,14 @@ import pytest
 import torch
 
 from pftrack.models.box_coder import BoxCoder, denormalize_bbox, normalize_bbox
-from pftrack.models.trackers.runtime_tracker import RuntimeTracker
+from pftrack.models.trackers.life_cycle import (
+    StreamMemory,
+    Thresholds,
+    enter_frame,
+    live_on,
+)
 from pftrack.models.trackers.track_instances import TrackInstances
-from pftrack.structures import FrameBatch
+from pftrack.structures import FramePose
 
 
 def instances(scores: list[float], labels: list[int], tracks: TrackInstances | None = None):
@@ -21,58 +26,53 @@ def instances(scores: list[float], labels: list[int], tracks: TrackInstances | N
     return sample.replace(state=sample.state.replace(scores=torch.tensor(scores), logits=logits))
 
 
-def frame(seconds: float, scene: str | None = None) -> FrameBatch:
-    return FrameBatch(
-        img=torch.zeros(1, 1, 3, 2, 2),
-        img_shape=(2, 2),
-        lidar2img=torch.eye(4)[None, None],
+def pose(seconds: float, scene: str | None = None) -> FramePose:
+    return FramePose(
         l2g=torch.eye(4)[None],
         timestamp=torch.tensor([seconds], dtype=torch.float64),
-        scene_ids=[] if scene is None else [scene],
+        scene_ids=() if scene is None else (scene,),
     )
 
 
 CODER = BoxCoder(max_num=3)
+START = enter_frame(StreamMemory(), pose(0))
+
+
+def live(sample, memory=START, **thresholds):
+    return live_on(sample, memory, pose(0), Thresholds(**thresholds), CODER, has_forecast=False)
 
 
 def test_births_ids_and_reports():
-    runtime = RuntimeTracker()
-    runtime.enter_frame(frame(0))
     sample = instances([0.9, 0.3, 0.1, 0.8], [0, 6, 2, 9])
-    output = runtime.update(sample, CODER, has_forecast=False)
+    output, memory = live(sample)
     # class 9 (barrier) is not tracked; 0.3 is reported but gives no birth; 0.1 is too low
     assert output.scores.tolist() == pytest.approx([0.9, 0.3])
     assert output.obj_ids == [(1, 0), (1, 1)] and output.labels.tolist() == [0, 6]
     assert output.rows.tolist() == [0, 1] and output.forecasting is None
-    assert runtime.tracks.obj_idxes.tolist() == [0] and runtime.next_id == 3
+    assert memory.tracks.obj_idxes.tolist() == [0] and memory.next_id == 3
 
 
 def test_a_track_without_detections_ages_and_dies_at_max_age():
-    runtime = RuntimeTracker(max_age_since_update=3)
-    runtime.enter_frame(frame(0))
-    runtime.update(instances([0.9], [0]), CODER, False)
+    _, memory = live(instances([0.9], [0]))
     ages = []
-    while runtime.tracks is not None and len(runtime.tracks):
-        runtime.update(instances([0.01], [0], runtime.tracks), CODER, False)
-        ages += runtime.tracks.disappear_time.tolist()
+    while len(memory.tracks):
+        sample = instances([0.01], [0], memory.tracks)
+        _, memory = live(sample, memory, max_age_since_update=3)
+        ages += memory.tracks.disappear_time.tolist()
     assert ages == [1, 2]
 
 
 def test_a_confident_score_makes_a_track_young_again():
-    runtime = RuntimeTracker(max_age_since_update=3)
-    runtime.enter_frame(frame(0))
-    runtime.update(instances([0.9], [0]), CODER, False)
-    runtime.update(instances([0.1], [0], runtime.tracks), CODER, False)
-    output = runtime.update(instances([0.8], [0], runtime.tracks), CODER, False)
-    assert runtime.tracks.disappear_time.tolist() == [0] and output.obj_ids == [(1, 0)]
+    _, memory = live(instances([0.9], [0]))
+    _, memory = live(instances([0.1], [0], memory.tracks), memory, max_age_since_update=3)
+    output, memory = live(instances([0.8], [0], memory.tracks), memory, max_age_since_update=3)
+    assert memory.tracks.disappear_time.tolist() == [0] and output.obj_ids == [(1, 0)]
 
 
 def test_a_track_that_leaves_the_tracking_classes_is_dropped_at_once():
-    runtime = RuntimeTracker(max_age_since_update=9)
-    runtime.enter_frame(frame(0))
-    runtime.update(instances([0.9], [0]), CODER, False)
-    runtime.update(instances([0.9], [8], runtime.tracks), CODER, False)
-    assert len(runtime.tracks) == 0
+    _, memory = live(instances([0.9], [0]))
+    _, memory = live(instances([0.9], [8], memory.tracks), memory, max_age_since_update=9)
+    assert len(memory.tracks) == 0
 
 
 @pytest.mark.parametrize(
@@ -85,20 +85,23 @@ def test_a_track_that_leaves_the_tracking_classes_is_dropped_at_once():
     ],
 )
 def test_sequences_begin_by_scene_or_time_gap(frames, sequences):
-    runtime, seen = RuntimeTracker(), []
+    memory, seen = StreamMemory(), []
     for seconds, scene in frames:
-        starts = runtime.enter_frame(frame(seconds, scene))
-        assert starts == (not seen or seen[-1] != runtime.sequence)
-        seen.append(runtime.sequence)
+        before = memory
+        begun = enter_frame(memory, pose(seconds, scene))
+        assert memory is before  # a value: entering a frame leaves it as it was
+        assert (begun.tracks is None) == (not seen or seen[-1] != begun.sequence)
+        seen.append(begun.sequence)
+        _, memory = live_on(
+            instances([0.9], [0]), begun, pose(seconds, scene), Thresholds(), CODER, False
+        )
     assert seen == sequences
 
 
-def test_reset_starts_counting_again():
-    runtime = RuntimeTracker()
-    runtime.enter_frame(frame(0))
-    runtime.update(instances([0.9], [0]), CODER, False)
-    runtime.reset()
-    assert runtime.tracks is None and runtime.enter_frame(frame(1)) and runtime.sequence == 1
+def test_memory_and_thresholds_cannot_be_changed():
+    for value, name in ((StreamMemory(), "next_id"), (Thresholds(), "score_threshold")):
+        with pytest.raises(AttributeError):
+            setattr(value, name, 1)
 
 
 def test_the_report_is_the_best_inside_the_range():

@@ -16,6 +16,15 @@ def total(losses):
     return sum(value for name, value in losses.items() if "loss" in name)
 
 
+def track_clip(model, batch):
+    """What is reported for each frame of a clip, tracked as a stream."""
+    outputs, memory = [], None
+    for t in range(batch.num_frames):
+        output, memory = model.eval().forward_track(batch.frame(t), memory)
+        outputs.append(output)
+    return outputs
+
+
 def gradients(model, batch):
     model.zero_grad()
     total(model(batch)).backward()
@@ -113,20 +122,18 @@ def test_images_that_are_not_finite_do_not_stop_training_or_tracking(model, bad)
     batch = clip([[2, 2]])
     batch.img[0, 0, 0] = bad
     assert not total(model.train()(batch)).isfinite()
-    model.eval().reset()
-    assert len(model.forward_track(batch.frame(0)).scores) == 0
+    output, memory = model.eval().forward_track(batch.frame(0))
+    assert len(output.scores) == 0
     # The stream recovers with the next good frame.
-    good = model.forward_track(clip([[1]]).frame(0))
-    fresh = model.reset() or model.forward_track(clip([[1]]).frame(0))
+    good, _ = model.forward_track(clip([[1]]).frame(0), memory)
+    fresh, _ = model.forward_track(clip([[1]]).frame(0))
     torch.testing.assert_close(good.scores, fresh.scores)
-    model.reset()
 
 
 @pytest.mark.parametrize("num_cameras", [1, 3])
 def test_any_number_of_cameras(model, num_cameras):
     assert total(model.train()(clip([[2]], num_cameras=num_cameras))).isfinite()
-    model.eval().reset()
-    model.forward_test(clip([[2, 2]], num_cameras=num_cameras))
+    assert len(track_clip(model, clip([[2, 2]], num_cameras=num_cameras))) == 2
 
 
 def test_other_image_sizes(model):
@@ -140,8 +147,7 @@ def test_three_classes():
     model = tiny_tracker(num_classes=3)
     batch = clip([[3, 3]], num_classes=3)
     assert total(model.train()(batch)).isfinite()
-    output = model.eval().forward_test(batch)
-    assert len(output) == 2
+    assert len(track_clip(model, batch)) == 2
 
 
 def confident(model):
@@ -164,19 +170,20 @@ def test_tracks_go_on_by_their_forecast_and_die_at_max_age():
     for frame in frames:
         frame.l2g = torch.eye(4)[None]
     set_score(3.0)
-    first = model.forward_track(frames[0])
+    first, memory = model.forward_track(frames[0])
     assert len(first.scores) == QUERIES
-    born = model.runtime_tracker.tracks
+    born = memory.tracks
     set_score(-9.0)
     for age, frame in enumerate(frames[1:3], start=1):
-        assert len(model.forward_track(frame).scores) == 0
-        tracks = model.runtime_tracker.tracks
+        output, memory = model.forward_track(frame, memory)
+        assert len(output.scores) == 0
+        tracks = memory.tracks
         assert tracks.obj_idxes.tolist() == born.obj_idxes.tolist()
         assert tracks.disappear_time.tolist() == [age] * QUERIES
         expected = born.fut_xyz[:, age - 1]
         torch.testing.assert_close(tracks.state.reference_points, expected, rtol=0, atol=1e-5)
-    model.forward_track(frames[3])
-    assert len(model.runtime_tracker.tracks) == 0
+    _, memory = model.forward_track(frames[3], memory)
+    assert len(memory.tracks) == 0
 
 
 def test_ids_survive_and_restart_with_the_sequence():
@@ -184,7 +191,7 @@ def test_ids_survive_and_restart_with_the_sequence():
     confident(model)(3.0)
     batch = clip([[0, 0, 0]])
     batch.timestamp = torch.tensor([[0.0, 0.5, 60.0]], dtype=torch.float64)
-    outputs = model.forward_test(batch)
+    outputs = track_clip(model, batch)
     first, second, third = (set(o.obj_ids) for o in outputs)
     assert first <= second | first and {s for s, _ in second} == {1}
     assert {s for s, _ in third} == {2} and min(i for _, i in third) == 0
@@ -192,21 +199,29 @@ def test_ids_survive_and_restart_with_the_sequence():
 
 
 def test_reasoning_can_be_switched_off_and_on_while_tracking(model):
-    model.eval().reset()
-    frames = [clip([[0] * 3]).frame(t) for t in range(3)]
+    model.eval()
+    frames, memory = [clip([[0] * 3]).frame(t) for t in range(3)], None
     model.STReasoner.history_reasoning = model.STReasoner.future_reasoning = False
     try:
-        outputs = [model.forward_track(frame) for frame in frames[:2]]
-        assert outputs[1].forecasting is None
+        for frame in frames[:2]:
+            output, memory = model.forward_track(frame, memory)
+        assert output.forecasting is None
     finally:
         model.STReasoner.history_reasoning = model.STReasoner.future_reasoning = True
-    assert model.forward_track(frames[2]).forecasting is not None
-    model.reset()
+    assert model.forward_track(frames[2], memory)[0].forecasting is not None
 
 
-def test_tracking_takes_one_sequence_at_a_time(model):
-    with pytest.raises(UserError, match="one sequence"):
-        model.eval().forward_test(clip([[0], [0]]))
+def test_tracking_is_a_function_of_frame_and_memory():
+    """Nothing stays in the model: the same memory gives the same tracks, in any order."""
+    model = tiny_tracker().eval()
+    confident(model)(3.0)
+    frames = [clip([[0] * 3]).frame(t) for t in range(3)]
+    _, after_one = model.forward_track(frames[0])
+    first, after_two = model.forward_track(frames[1], after_one)
+    model.forward_track(frames[2], after_two)
+    again, _ = model.forward_track(frames[1], after_one)
+    assert first.obj_ids == again.obj_ids and torch.equal(first.boxes, again.boxes)
+    assert not any("track" in name for name in vars(model) if name != "tracking")
 
 
 def test_stages_are_timed(model):
@@ -219,11 +234,5 @@ def test_stages_are_timed(model):
         seen.append(name)
         yield
 
-    before, model.stage = model.stage, stage
-    try:
-        model.eval().reset()
-        model.forward_track(clip([[0]]).frame(0))
-    finally:
-        model.stage = before
-        model.reset()
+    model.eval().forward_track(clip([[0]]).frame(0), stage=stage)
     assert seen == ["life cycle", "backbone", "head", "reasoning", "life cycle"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pftrack.memory import peak_memory
@@ -145,14 +145,9 @@ def _tracking(model: Any, size: tuple[int, int], tracks: int) -> Any:
     import torch
 
     frame = _clip(size, 1).frame(0)
-    runtime = model.eval().runtime_tracker
     # Random weights are sure of nothing: keep the first instances as tracks, whatever their score.
-    runtime.score_threshold = runtime.record_threshold = -1.0
-
-    def one_frame() -> None:
-        model.forward_track(frame)
-        runtime.tracks = runtime.tracks.select(torch.arange(min(tracks, len(runtime.tracks))))
-
-    model.forward_track(frame)  # the first frame has no tracks yet
-    runtime.tracks = runtime.tracks.select(torch.arange(min(tracks, len(runtime.tracks))))
-    return one_frame
+    sure = replace(model.eval().thresholds, score_threshold=-1.0, record_threshold=-1.0)
+    _, memory = model.forward_track(frame, thresholds=sure)  # the first frame has no tracks yet
+    kept = memory.tracks.select(torch.arange(min(tracks, len(memory.tracks))))
+    memory = replace(memory, tracks=kept)
+    return lambda: model.forward_track(frame, memory, sure)

@@ -9,8 +9,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,8 @@ from pftrack.datasets.frames import FrameArrays, prepare_frame
 from pftrack.datasets.release_pipelines import PIPELINE_KEYS, settings_from_pipelines
 from pftrack.errors import UserError
 from pftrack.models import acceleration
+from pftrack.models.trackers.life_cycle import StreamMemory, TrackOutput
+from pftrack.models.trackers.tracker import StageTimer, untimed
 from pftrack.nuscenes.format_results import to_global
 from pftrack.registry import build_model
 from pftrack.structures import (
@@ -42,7 +44,6 @@ from pftrack.structures import (
 if TYPE_CHECKING:
     from mmcv import Config
 
-    from pftrack.models.trackers.runtime_tracker import TrackOutput
     from pftrack.models.trackers.tracker import Cam3DTracker
 
 
@@ -86,13 +87,18 @@ class ImageSettings:
 
 
 class Tracker:
-    """A model with the memory of one stream of frames.
+    """A model with the memory of one stream of frames. Several may share a model.
 
     Args:
-        model: in evaluation mode, on its device.
+        model: in evaluation mode, on its device; never changed.
         images: how images become network input.
         classes: names of the labels.
         precision: fp32, fp16 or bf16 of the network; geometry and thresholds stay in fp32.
+        stage: times the stages of a frame, e.g. a :class:`StageClock`.
+
+    Attributes:
+        thresholds: the configuration's, with the labels of the tracked classes.
+        memory: of the stream, a value: keep it and put it back to go on from there.
     """
 
     def __init__(
@@ -101,11 +107,16 @@ class Tracker:
         images: ImageSettings,
         classes: tuple[str, ...] = CLASSES,
         precision: str = "fp32",
+        stage: StageTimer = untimed,
     ) -> None:
         self.model = model
         self.images = images
         self.classes = classes
         self.precision = precision
+        self.stage = stage
+        tracked = tuple(i for i, name in enumerate(classes) if name in TRACKING_CLASSES)
+        self.thresholds = replace(model.thresholds, tracked_labels=tracked)
+        self.memory = StreamMemory()
 
     @property
     def device(self) -> torch.device:
@@ -114,9 +125,14 @@ class Tracker:
 
     def reset(self) -> None:
         """Forget all tracks; ids and sequences start again."""
-        self.model.reset()
+        self.memory = StreamMemory()
 
-    def step(self, frame: Frame, arrays: FrameArrays | None = None) -> list[Track]:
+    def step(
+        self,
+        frame: Frame,
+        arrays: FrameArrays | None = None,
+        observe: Callable[[TrackOutput, FrameBatch], None] | None = None,
+    ) -> list[Track]:
         """Track one more frame.
 
         A new sequence starts when the frame's ``scene_id`` differs from the last one's, or, where
@@ -125,6 +141,7 @@ class Tracker:
         Args:
             frame: the key frame; frames of a sequence in order of time.
             arrays: the frame's arrays, where a loader has prepared them already.
+            observe: called with what the model reported and what it saw.
 
         Returns:
             tracks, best score first, in the global frame; those beyond the range in which nuScenes
@@ -133,16 +150,21 @@ class Tracker:
         Raises:
             UserError: images that cannot be read, or matrices of another shape.
         """
+        batch = self.batch(frame, arrays)
         with acceleration.precision_context(self.precision, self.device):
-            output = self.model.forward_track(self.batch(frame, arrays))
-        with self.model.stage("life cycle"):
+            output, self.memory = self.model.forward_track(
+                batch, self.memory, self.thresholds, self.stage
+            )
+        if observe is not None:
+            observe(output, batch)
+        with self.stage("life cycle"):
             return self._tracks(output, frame)
 
     def batch(self, frame: Frame, arrays: FrameArrays | None = None) -> FrameBatch:
         """What the model sees of a frame: decoded, resized, normalised, on its device."""
         _check_shapes(frame)
         if arrays is None:
-            with self.model.stage("decode"):
+            with self.stage("decode"):
                 arrays = prepare_frame(frame, self.images.augmentation, self.images.size_divisor)
         clip = ClipBatch(
             img=arrays.img.permute(0, 3, 1, 2)[None, None].to(self.device, non_blocking=True),
@@ -218,9 +240,6 @@ def load_tracker(
     images = ImageSettings.from_config(cfg)
     classes = class_names(cfg)
     model = build_model(cfg.model)
-    model.runtime_tracker.tracked_labels = [
-        label for label, name in enumerate(classes) if name in TRACKING_CLASSES
-    ]
     if checkpoint is not None:
         report = load_into(model, checkpoint)
         if report.missing or report.mismatched:

@@ -47,7 +47,7 @@ class SceneRunner:
             dataset.test_augmentation(), dataset.mean, dataset.std, dataset.size_divisor
         )
         self.clock = StageClock()
-        self.tracker.model.stage = self.clock
+        self.tracker.stage = self.clock
         self.sequence = {scene: n for n, scene in enumerate(dataset.scenes, start=1)}
 
     def run(self, scene: str, report: Report) -> SceneResult:
