@@ -1,0 +1,60 @@
+"""What the tests of retraining share: records, logs, the command line in this process."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pftrack.errors import run_cli
+from pftrack.paths import CODE
+
+DEMO = "projects/configs/tracking/demo"
+
+
+def _load_tool() -> Any:
+    spec = importlib.util.spec_from_file_location("retrain_tool", CODE / "tools" / "retrain.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+TOOL = _load_tool()
+
+
+def run(*arguments: object) -> int:
+    """Exit status of ``tools/retrain.py`` with these arguments, in this process."""
+    with pytest.raises(SystemExit) as exit_info:
+        run_cli(lambda: TOOL.main([str(a) for a in arguments]))
+    return exit_info.value.code
+
+
+def stage_json(**changes: Any) -> dict[str, Any]:
+    """A stage of a record, as JSON has it."""
+    return {"name": "f1", "config": f"{DEMO}/f1_demo.py", **changes}
+
+
+def write_record(path: Path, *stages: dict[str, Any]) -> Path:
+    """A record of these stages."""
+    content = {"version": 1, "about": "a test", "stages": list(stages)}
+    path.write_text(json.dumps(content))
+    return path
+
+
+def write_log(folder: Path, name: str, *lines: dict[str, Any], **facts: Any) -> None:
+    """``<name>.log.json`` of a run with these facts and lines."""
+    texts = [json.dumps(facts), *map(json.dumps, lines)]
+    (folder / f"{name}.log.json").write_text("\n".join(texts) + "\n")
+
+
+def log_line(epoch: int, iteration: int, steps: int, loss: float, seconds: float = 1.0) -> dict:
+    """A line of a log after ``steps`` steps."""
+    return {
+        **{"mode": "train", "epoch": epoch, "iter": iteration, "steps": steps},
+        **{"lr": 1.0, "memory": 1, "data_time": 0.1, "time": seconds, "grad_norm": 3.0},
+        **{"loss": loss, "d0.loss_cls": loss / 2},
+    }
