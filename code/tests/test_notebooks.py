@@ -9,8 +9,8 @@ import nbformat
 import pytest
 
 from pftrack.checkpoints.reading import CHECKPOINTS_DIR
-from pftrack.errors import UserError
 from pftrack.commands import notebook, notebook_files
+from pftrack.errors import UserError
 
 CODE = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((CODE.parent / "notebooks").glob("*.ipynb"))
