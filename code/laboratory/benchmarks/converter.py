@@ -1,7 +1,6 @@
-"""The info converter on generated tables of growing size, beside the original's cost.
+"""The info converter on generated tables of growing size: time and memory.
 
-Each size runs in a process of its own. The original took 3.8 ms of CPU per annotation (measured
-on 2 to 20 scenes, growing linearly) and 10 to 12 GB at full size.
+Each size runs in a process of its own.
 
     python tools/bench.py converter [--sizes 2134 8537 17075 34149] [--workers 2] [--keep FOLDER]
 """
@@ -18,7 +17,6 @@ from pathlib import Path
 
 from pftrack.memory import peak_memory
 
-ORIGINAL_MS_PER_ANNOTATION = 3.8
 TRAINVAL_SAMPLES = 34_149
 SIZES = tuple(TRAINVAL_SAMPLES // part for part in (16, 4, 2, 1))
 VERSION = "v1.0-trainval"
@@ -78,7 +76,7 @@ def run(argv: list[str]) -> int:
     from laboratory.demo_data.tables_only import write_tables
 
     heads = ("samples", "annot.", "load s", "(cpu)", "convert s", "(cpu)", "us/annot.")
-    print(("{:>10}" * 9 + "{:>12}").format(*heads, "peak GB", "files GB", "original s"), flush=True)
+    print(("{:>10}" * 9).format(*heads, "peak GB", "files GB"), flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.keep or Path(temporary)
         for size in args.sizes:
@@ -98,8 +96,7 @@ def _measure_quietly(root: Path, out: Path, workers: int) -> Measurement:
 
 
 def _print(m: Measurement) -> None:
-    original = m.annotations * ORIGINAL_MS_PER_ANNOTATION / 1e3
     row = f"{m.samples:10d}{m.annotations:10d}{m.load_wall:10.1f}{m.load_cpu:10.1f}"
     row += f"{m.convert_wall:10.1f}{m.convert_cpu:10.1f}"
     row += f"{m.convert_cpu / max(m.annotations, 1) * 1e6:10.1f}{m.peak_gb:10.2f}{m.files_gb:10.2f}"
-    print(f"{row}{original:12.0f}", flush=True)
+    print(row, flush=True)

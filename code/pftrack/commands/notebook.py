@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from pftrack.boxes import Boxes
 from pftrack.errors import UserError
 from pftrack.paths import CODE
-from pftrack.visualization.boxes import Boxes
 from pftrack.visualization.scenes import (
     FORECAST_STEPS,
     SceneFrames,
@@ -130,7 +130,7 @@ def track(
     found = {}
     for t in tqdm(range(count), desc=scene.name):
         frame = scene.frame(t)
-        found[frame.sample_token] = Boxes.from_tracks(tracker.step(frame, observe=observe))
+        found[frame.sample_token] = tracker.step_boxes(frame, observe=observe)
     return found
 
 

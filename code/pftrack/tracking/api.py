@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pftrack import geometry
+from pftrack.boxes import Boxes
 from pftrack.checkpoints.reading import load_into
 from pftrack.datasets.augmentation import (
     AugmentationConfig,
@@ -133,6 +133,15 @@ class Tracker:
         arrays: FrameArrays | None = None,
         observe: Callable[[TrackOutput, FrameBatch], None] | None = None,
     ) -> list[Track]:
+        """Track one more frame: :meth:`step_boxes` as a list of :class:`Track`."""
+        return list(self.step_boxes(frame, arrays, observe))
+
+    def step_boxes(
+        self,
+        frame: Frame,
+        arrays: FrameArrays | None = None,
+        observe: Callable[[TrackOutput, FrameBatch], None] | None = None,
+    ) -> Boxes:
         """Track one more frame.
 
         A new sequence starts when the frame's ``scene_id`` differs from the last one's, or, where
@@ -158,7 +167,7 @@ class Tracker:
         if observe is not None:
             observe(output, batch)
         with self.stage("life cycle"):
-            return self._tracks(output, frame)
+            return self._boxes(output, frame)
 
     def batch(self, frame: Frame, arrays: FrameArrays | None = None) -> FrameBatch:
         """What the model sees of a frame: decoded, resized, normalised, on its device."""
@@ -182,9 +191,9 @@ class Tracker:
         batch.l2g = batch.l2g.to(self.device, non_blocking=True)
         return batch
 
-    def _tracks(self, output: TrackOutput, frame: Frame) -> list[Track]:
+    def _boxes(self, output: TrackOutput, frame: Frame) -> Boxes:
         forecasting = output.forecasting
-        boxes = to_global(
+        return to_global(
             output.boxes.numpy(),
             output.scores.numpy(),
             output.labels.numpy(),
@@ -194,21 +203,6 @@ class Tracker:
             forecast=None if forecasting is None else forecasting.numpy(),
             classes=self.classes,
         )
-        yaw = geometry.yaw_from_quaternion(boxes.rotation)
-        return [
-            Track(
-                id=boxes.ids[i],
-                name=boxes.names[i],
-                score=float(boxes.scores[i]),
-                center=boxes.center[i],
-                size=boxes.size[i],
-                yaw=float(yaw[i]),
-                rotation=boxes.rotation[i],
-                velocity=boxes.velocity[i],
-                forecast=None if boxes.forecast is None else boxes.forecast[i],
-            )
-            for i in range(len(boxes.names))
-        ]
 
 
 def load_tracker(

@@ -291,6 +291,29 @@ def test_torn_file(tmp_path, zipped, kept):
         load_checkpoint_file(path)
 
 
+def test_one_flipped_byte_is_noticed(tmp_path):
+    path = tmp_path / "flipped.pth"
+    model = small_model()
+    torch.save({"state_dict": model.state_dict()}, path)
+    content = bytearray(path.read_bytes())
+    at = content.find(model["head"].weight.detach().numpy().tobytes())
+    content[at + 5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"flipped\.pth' is damaged: the checksum of .* is wrong"):
+        load_checkpoint_file(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(value):
+    weights = small_model().state_dict()
+    weights["head.weight"][1, 2] = value
+    model = small_model()
+    before = model["head"].weight.clone()
+    with pytest.raises(UserError, match=r"not finite numbers: head\.weight; use an earlier"):
+        load_into(model, {"state_dict": weights})
+    assert torch.equal(model["head"].weight, before)
+
+
 def test_compressed_archive_is_not_unpacked(tmp_path):
     path = tmp_path / "bomb.pth"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -319,7 +342,11 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
 def test_no_other_code_reads_pickles_carelessly():
     """Every torch.load in the project is weights-only, and no file is read by plain pickle."""
     in_memory = {"packed_infos.py"}  # unpickles what it has pickled itself
-    for path in [*CODE.glob("projects/**/*.py"), *CODE.glob("tools/*.py")]:
+    for path in [
+        p
+        for room in ("pftrack", "laboratory", "projects", "tools")
+        for p in (CODE / room).rglob("*.py")
+    ]:
         for name, call in calls(ast.parse(path.read_text())):
             where = f"{path.relative_to(CODE)}:{call.lineno}"
             if name == "torch.load":

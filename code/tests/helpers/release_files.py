@@ -9,15 +9,14 @@ from __future__ import annotations
 import copy
 import json
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from pftrack.commands import track as track_command
+from pftrack.commands import train as train_command
 from pftrack.errors import run_cli
-from pftrack.paths import CODE
 
 DATA = json.loads(Path(__file__).with_name("release_settings.json").read_text(encoding="utf-8"))
 NAMES: list[str] = DATA["configurations"]
@@ -95,23 +94,11 @@ def small(name: str, data_root: Path, infos: dict[str, Path]) -> list[str]:
     return options
 
 
-def load_tool(name: str) -> ModuleType:
-    """A command line of ``tools/`` as a module."""
-    spec = spec_from_file_location(f"{name}_tool", CODE / "tools" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-TRAIN, TEST_TRACKING = load_tool("train"), load_tool("test_tracking")
-
-
 def train(config: Path, *arguments: object) -> int:
     """Exit status of ``tools/train.py`` on the CPU, in this process."""
     command = [str(config), "--device", "cpu", *map(str, arguments)]
     with pytest.raises(SystemExit) as left:
-        run_cli(lambda: TRAIN.main(command))
+        run_cli(lambda: train_command.main(command))
     return left.value.code
 
 
@@ -120,5 +107,5 @@ def track(config: Path, checkpoint: Path, *arguments: object) -> int:
     command = ["test_tracking.py", str(config), str(checkpoint), "--gpus", "0"]
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as left:
         patch.setattr(sys, "argv", [*command, *map(str, arguments)])
-        run_cli(TEST_TRACKING.main)
+        run_cli(track_command.main)
     return left.value.code

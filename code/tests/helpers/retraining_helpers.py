@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pftrack.commands import retrain
 from pftrack.errors import run_cli
-from pftrack.paths import CODE
 
 DEMO = "projects/configs/tracking/demo"
-
-
-def _load_tool() -> Any:
-    spec = importlib.util.spec_from_file_location("retrain_tool", CODE / "tools" / "retrain.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-TOOL = _load_tool()
 
 
 def run(*arguments: object) -> int:
     """Exit status of ``tools/retrain.py`` with these arguments, in this process."""
     with pytest.raises(SystemExit) as exit_info:
-        run_cli(lambda: TOOL.main([str(a) for a in arguments]))
+        run_cli(lambda: retrain.main([str(a) for a in arguments]))
     return exit_info.value.code
 
 

@@ -33,8 +33,8 @@ with torch.device("meta"):
     assert isinstance(mm_build_model(cfg.model), Cam3DTracker)
 assert build_backbone({"type": "VoVNet", "spec_name": "V-19-slim-dw-eSE"})
 ours = build_neck({"type": "pftrack.FPN", "in_channels": [8], "out_channels": 8, "num_outs": 1})
-assert type(ours).__module__.startswith("projects.")
-assert DATASETS.get("NuScenesTrackingDataset").__module__.startswith("projects.")
+assert type(ours).__module__.startswith("pftrack.")
+assert DATASETS.get("NuScenesTrackingDataset").__module__.startswith("pftrack.")
 try:
     build_dataset(dict(cfg.data.val, ann_file="missing.pkl"))
 except Exception as error:

@@ -16,6 +16,7 @@ from training_toy import logged
 
 from pftrack.config import load_config
 from pftrack.datasets.infos import load_infos
+from pftrack.paths import CODE
 from pftrack.registry import build_model
 from pftrack.training.mm_config import read_settings
 
@@ -79,7 +80,7 @@ def test_the_release_copied_over_ours(
 ) -> None:
     """Its ``projects/configs`` over this one's: its files and those that are left of ours work."""
     configs = tmp_path / "code" / "projects" / "configs"
-    shutil.copytree(release_files.CODE / "projects" / "configs", configs)
+    shutil.copytree(CODE / "projects" / "configs", configs)
     for name in release_files.NAMES:
         release_files.write(configs, name)
     for path in sorted(configs.glob("tracking/*/*.py")):

@@ -40,7 +40,7 @@ def plain(value: Any) -> Any:
         return [plain(v) for v in value]
     if isinstance(value, Mapping):
         return {k: plain(v) for k, v in value.items()}
-    if type(value).__module__.startswith("projects."):
+    if type(value).__module__.startswith("pftrack."):
         return type(value).__name__, plain(vars(value))
     return getattr(value, "__name__", value)
 

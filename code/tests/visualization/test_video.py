@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pftrack import geometry
+from pftrack.boxes import Boxes
 from pftrack.errors import UserError
-from pftrack.structures import CAMERAS, Frame, Track
+from pftrack.structures import CAMERAS, Frame
 from pftrack.visualization.bird_view import BACKGROUND, BirdView
-from pftrack.visualization.boxes import Boxes, History, track_color
 from pftrack.visualization.camera_view import NEAR, CameraView, clip_to_front
 from pftrack.visualization.mosaic import (
     HEADER,
@@ -22,6 +22,7 @@ from pftrack.visualization.mosaic import (
     read_lidar,
 )
 from pftrack.visualization.scenes import read_results
+from pftrack.visualization.trails import History, track_color
 from pftrack.visualization.video_file import write_gif, write_mp4, write_png
 
 YAWS = np.deg2rad([0, -55, 55, 180, 110, -110])  # cameras in the order of CAMERAS, to the left
@@ -60,6 +61,7 @@ def boxes_at(frame: Frame, ego_points, forecast=None, size=(1.8, 4.0, 1.6)) -> B
         center=geometry.transform_points(points, frame.ego2global),
         size=np.tile(size, (n, 1)),
         rotation=np.tile(geometry.quaternion_from_yaw(yaw), (n, 1)),
+        velocity=np.zeros((n, 2)),
         forecast=[forecast] * n,
     )
 
@@ -200,16 +202,16 @@ def test_picture_of_a_frame(style):
 
 
 def test_tracks_of_the_streaming_interface_are_drawn_like_results():
-    track = Track(
-        "1-3", "car", 0.5, np.array([1.0, 2, 3]), np.array([2.0, 4, 1.5]), 0.0,
-        np.array([1.0, 0, 0, 0]), np.zeros(2), np.ones((8, 2)),
+    a = Boxes(
+        ["1-3"], ["car"], np.array([0.5]), np.array([[1.0, 2, 3]]), np.array([[2.0, 4, 1.5]]),
+        np.array([[1.0, 0, 0, 0]]), np.zeros((1, 2)), [np.ones((8, 2))],
     )  # fmt: skip
     entry = {
         "tracking_id": "1-3", "tracking_name": "car", "tracking_score": 0.5,
         "translation": [1, 2, 3], "size": [2, 4, 1.5], "rotation": [1, 0, 0, 0],
         "forecasting": [[1, 1]] * 8,
     }  # fmt: skip
-    a, b = Boxes.from_tracks([track]), Boxes.from_results([entry])
+    b = Boxes.from_rows([entry])
     assert a.ids == b.ids and a.names == b.names
     np.testing.assert_array_equal(a.corners(np.eye(4)), b.corners(np.eye(4)))
     np.testing.assert_array_equal(a.forecast_path(0), b.forecast_path(0))
