@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from laboratory.demo_data.tables import CATEGORIES
+from pftrack.files import atomic
 
 _SHARE = np.array([0.42, 0.12, 0.04, 0.05, 0.05, 0.05, 0.27])
 _NAMES = ["car", "truck", "bus", "trailer", "motorcycle", "bicycle", "pedestrian"]
@@ -66,9 +66,8 @@ def write_random_scenes(
 
 
 def _write(path: Path, content: Any) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content), encoding="utf-8")  # json.dump would be far slower
-    os.replace(temporary, path)
+    with atomic(path) as file:
+        file.write(json.dumps(content))  # json.dump would be far slower
 
 
 def _token(*parts: object) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from laboratory.demo_data.generate import MARKER
+from pftrack.files import atomic
 
 LAYOUT = (
     ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT"),
@@ -39,7 +39,5 @@ def write_contact_sheet(root: Path, path: Path) -> None:
             ]
             rows.append(np.hstack(tiles))
     sheet = np.vstack(rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
-    cv2.imwrite(str(part), sheet, [cv2.IMWRITE_JPEG_QUALITY, 88])
-    os.replace(part, path)
+    with atomic(path, "wb") as file:
+        file.write(cv2.imencode(path.suffix, sheet, [cv2.IMWRITE_JPEG_QUALITY, 88])[1])

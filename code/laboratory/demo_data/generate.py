@@ -29,6 +29,7 @@ from laboratory.demo_data.scene import (
 from laboratory.demo_data.tables import Table, fixed_tables, scene_tables, token
 from laboratory.demo_data.town import Town
 from pftrack.errors import UserError
+from pftrack.files import atomic
 
 MARKER = "demo_data.json"
 GENERATOR_VERSION = 1  # raise it when the same request gives other bytes
@@ -213,10 +214,8 @@ class _Worker:
         if self.recorder is None or self.recorder.plan is not self.plans[index]:
             self.recorder = SceneRecorder(self.plans[index], self.town)
         record = self.recorder.record(frame, self.folder)
-        part = note.with_suffix(".part")
-        with part.open("wb") as file:
+        with atomic(note, "wb") as file:
             np.save(file, np.stack([np.asarray(v, np.int64) for v in vars(record).values()]))
-        os.replace(part, note)
         return record
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pftrack.errors import UserError
 from pftrack.evaluation.text import format_metric
+from pftrack.files import atomic
 from pftrack.paths import CHECKPOINTS_DIR, CODE
 
 CONFIGS = "projects/configs/tracking/demo"
@@ -113,10 +114,8 @@ def run_demo(out: Path, scenes: int, image_size: str, iterations: int) -> None:
             print("  done before")
             continue
         seconds = _run(stage)
-        stamp.parent.mkdir(parents=True, exist_ok=True)
-        temporary = stamp.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"key": key, "seconds": round(seconds, 1)}))
-        os.replace(temporary, stamp)
+        with atomic(stamp) as file:
+            file.write(json.dumps({"key": key, "seconds": round(seconds, 1)}))
     print(f"\n{summary(out)}\n\nfinished in {(time.monotonic() - started) / 60:.1f} min")
 
 

@@ -45,12 +45,9 @@ def main() -> int:
     from pftrack.evaluation.devkit import differences, evaluate_tracking_devkit
     from pftrack.evaluation.forecasting_metrics import evaluate_forecasts
     from pftrack.evaluation.ground_truth import load_ground_truth
-    from pftrack.evaluation.run import (
-        evaluate_results,
-        write_json,
-        write_metrics,
-    )
+    from pftrack.evaluation.run import evaluate_results, write_metrics
     from pftrack.evaluation.text import forecasting_table, tracking_table
+    from pftrack.files import write_json
     from pftrack.nuscenes.results_file import is_detection_file
     from pftrack.nuscenes.splits import SPLITS
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from pftrack.conversion.convert import Converter
 from pftrack.datasets.infos import Info
 from pftrack.errors import UserError
+from pftrack.files import atomic
 from pftrack.nuscenes.splits import SPLITS, scene_names
 from pftrack.nuscenes.tables import LIDAR, Tables, load_tables, tables_size
 
@@ -134,12 +134,6 @@ def scenes_with_images(tables: Tables, root: str | Path) -> set[str]:
 
 def write_infos(path: Path, infos: list[Info], version: str) -> None:
     """Write an info file; it appears under its name only when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with partial.open("wb") as file:
-            content = {"infos": infos, "metadata": {"version": version}}
-            pickle.dump(content, file, protocol=_PROTOCOL)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic(path, "wb") as file:
+        content = {"infos": infos, "metadata": {"version": version}}
+        pickle.dump(content, file, protocol=_PROTOCOL)

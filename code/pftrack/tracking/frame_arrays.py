@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pftrack.files import atomic
 from pftrack.nuscenes.json_stream import JsonReader
 
 _WIDTH = {"translation": 3, "size": 3, "rotation": 4, "velocity": 2}
@@ -19,12 +19,8 @@ def write_pickle(result_path: str | Path, out: str | Path) -> None:
 
     Only plain values and numpy arrays; one entry per frame in the order of the results file.
     """
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
+    with atomic(out, "wb") as file:
         pickle.dump(_frames(result_path), file)
-    os.replace(temporary, out)
 
 
 def _frames(result_path: str | Path) -> list[dict[str, Any]]:

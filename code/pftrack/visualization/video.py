@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from pftrack.files import atomic
 from pftrack.visualization.boxes import Boxes, History
 from pftrack.visualization.mosaic import Style, draw_frame, stack
 from pftrack.visualization.scenes import SceneFrames, read_results
@@ -114,9 +114,8 @@ def make_videos(
                 "files": [file.name for file in files],
             }
         )
-    temporary = out / f".{INDEX}.writing"
-    temporary.write_text(json.dumps(index, indent=2) + "\n")
-    os.replace(temporary, out / INDEX)
+    with atomic(out / INDEX) as file:
+        file.write(json.dumps(index, indent=2) + "\n")
     return written
 
 
