@@ -17,6 +17,7 @@ import numpy as np
 
 from laboratory.demo_data.tables import CATEGORIES
 from pftrack.files import atomic
+from pftrack.nuscenes.table_files import write_tables
 
 _SHARE = np.array([0.42, 0.12, 0.04, 0.05, 0.05, 0.05, 0.27])
 _NAMES = ["car", "truck", "bus", "trailer", "motorcycle", "bicycle", "pedestrian"]
@@ -55,19 +56,14 @@ def write_random_scenes(
     """Write ``<root>/<version>/*.json`` and ``<root>/results.json``; return the latter's path."""
     root = Path(root)
     tables = _Tables(config, seed)
-    (root / version).mkdir(parents=True, exist_ok=True)
-    for name in _TABLES:
-        _write(root / version / f"{name}.json", tables.tables[name])
+    write_tables(root / version, [tables.tables])
     (root / _MAP_FILE).parent.mkdir(exist_ok=True)
     (root / _MAP_FILE).touch()
     result = root / "results.json"
-    _write(result, {"meta": {"use_camera": True, "use_lidar": False}, "results": tables.results})
-    return result
-
-
-def _write(path: Path, content: Any) -> None:
-    with atomic(path) as file:
+    content = {"meta": {"use_camera": True, "use_lidar": False}, "results": tables.results}
+    with atomic(result) as file:
         file.write(json.dumps(content))  # json.dump would be far slower
+    return result
 
 
 def _token(*parts: object) -> str:

@@ -12,8 +12,7 @@ import numpy as np
 
 from laboratory.demo_data.rig import CAMERA_NAMES, quaternion, yaw_matrix
 from laboratory.demo_data.scene import FrameRecord, ScenePlan
-
-Table = list[dict[str, Any]]
+from pftrack.nuscenes.table_files import Table
 
 LOCATION = "boston-seaport"
 CATEGORIES = {

@@ -7,9 +7,7 @@ Objects drive straight or along arcs; nothing is rendered and no file is listed 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,8 @@ from laboratory.demo_data.rig import (
     quaternion,
 )
 from laboratory.demo_data.shapes import SIZES
-from laboratory.demo_data.tables import CATEGORIES, Table, fixed_tables, token
+from laboratory.demo_data.tables import CATEGORIES, fixed_tables, token
+from pftrack.nuscenes.table_files import Table
 
 TRAINVAL_SAMPLES = 34_149
 SAMPLES_PER_SCENE = 40
@@ -81,34 +80,6 @@ def table_chunks(num_samples: int, seed: int = 0) -> Iterator[dict[str, Table]]:
     yield first
     for index, (name, length) in enumerate(zip(names, lengths, strict=True)):
         yield _scene_chunk(index, name, length, seed)
-
-
-def generate_tables(num_samples: int, seed: int = 0) -> dict[str, Table]:
-    """All thirteen tables in memory: name -> rows, as ``json.load`` would give them."""
-    tables: dict[str, Table] = {}
-    for chunk in table_chunks(num_samples, seed):
-        for name, rows in chunk.items():
-            tables.setdefault(name, []).extend(rows)
-    return tables
-
-
-def write_tables(folder: Path, num_samples: int, seed: int = 0) -> None:
-    """Write the tables as json files into ``folder`` (``<dataroot>/v1.0-trainval``), scene by
-    scene: the memory needed does not grow with ``num_samples``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files: dict[str, Any] = {}
-    try:
-        for chunk in table_chunks(num_samples, seed):
-            for name, rows in chunk.items():
-                separator = ",\n" if name in files else "[\n"
-                if name not in files:
-                    files[name] = (folder / f"{name}.json").open("w")
-                files[name].write(separator + json.dumps(rows)[1:-1])
-        for file in files.values():
-            file.write("\n]\n")
-    finally:
-        for file in files.values():
-            file.close()
 
 
 def _scene_chunk(index: int, name: str, length: int, seed: int) -> dict[str, Table]:

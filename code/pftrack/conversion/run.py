@@ -13,8 +13,8 @@ from pftrack.conversion.convert import Converter
 from pftrack.datasets.infos import Info
 from pftrack.errors import UserError
 from pftrack.files import atomic
-from pftrack.nuscenes.splits import SPLITS, scene_names
 from pftrack.nuscenes.tables import LIDAR, Tables, load_tables, tables_size
+from pftrack.nuscenes.versions import INFO_TAG, SPLITS, TEST, info_file_name, scene_names
 
 # Pickle protocol of the original's files; any Python 3 reads it.
 _PROTOCOL = 4
@@ -24,7 +24,7 @@ def convert_folder(
     root: str | Path,
     version: str,
     out_dir: str | Path,
-    extra_tag: str = "tracking_forecasting",
+    extra_tag: str = INFO_TAG,
     forecasting: bool = True,
     workers: int = 0,
 ) -> list[Path]:
@@ -64,7 +64,7 @@ def convert_tables(
     tables: Tables,
     root: str | Path,
     out_dir: str | Path,
-    extra_tag: str = "tracking_forecasting",
+    extra_tag: str = INFO_TAG,
     forecasting: bool = True,
     scenes: set[str] | None = None,
     track: Callable[[Iterable[Info], int, str], Iterable[Info]] | None = None,
@@ -82,7 +82,7 @@ def convert_tables(
     Raises:
         UserError: no scene of the official splits.
     """
-    test = tables.version == "v1.0-test"
+    test = tables.version == TEST
     converter = Converter(tables, root, annotations=not test, forecasting=forecasting)
     chosen = {}
     for split in SPLITS[tables.version]:
@@ -102,18 +102,11 @@ def convert_tables(
             continue
         stream = converter.infos(samples)
         infos = list(track(stream, len(samples), split) if track else stream)
-        path = info_path(out_dir, extra_tag, tables.version, split)
+        path = Path(out_dir) / info_file_name(tables.version, split, extra_tag)
         write_infos(path, infos, tables.version)
         written.append((path, len(infos)))
         del infos, stream  # GBs: gone before the next split is made
     return written
-
-
-def info_path(out_dir: str | Path, extra_tag: str, version: str, split: str) -> Path:
-    """Name of the info file of a split; files of v1.0-mini carry ``-mini`` in it."""
-    if version == "v1.0-mini" and not extra_tag.endswith("-mini"):
-        extra_tag += "-mini"
-    return Path(out_dir) / f"{extra_tag}_infos_{split}.pkl"
 
 
 def scenes_with_images(tables: Tables, root: str | Path) -> set[str]:

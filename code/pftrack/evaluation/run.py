@@ -10,6 +10,7 @@ from typing import Any
 
 from pftrack.evaluation.config import TrackingConfig
 from pftrack.evaluation.ground_truth import GroundTruth
+from pftrack.evaluation.submission import load_results
 from pftrack.evaluation.tables import BoxTable, FrameTable
 from pftrack.evaluation.tracking_metrics import TrackingResult, evaluate_tracking
 from pftrack.evaluation.tracks import (
@@ -18,7 +19,6 @@ from pftrack.evaluation.tracks import (
     mean_track_scores,
 )
 from pftrack.files import write_json
-from pftrack.nuscenes.results_file import load_results
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pftrack.files import atomic
-from pftrack.nuscenes.json_stream import JsonReader
+from pftrack.nuscenes.results_file import read_results
 
 _WIDTH = {"translation": 3, "size": 3, "rotation": 4, "velocity": 2}
 
@@ -24,15 +24,9 @@ def write_pickle(result_path: str | Path, out: str | Path) -> None:
 
 
 def _frames(result_path: str | Path) -> list[dict[str, Any]]:
-    frames = []
-    with JsonReader(result_path) as reader:
-        for key in reader.keys():  # noqa: SIM118, a method of the reader
-            if key != "results":
-                reader.value()
-                continue
-            for token in reader.keys():  # noqa: SIM118
-                frames.append({"sample_token": token, **_columns(reader.value())})
-    return frames
+    return [
+        {"sample_token": token, **_columns(boxes)} for token, boxes in read_results(result_path)
+    ]
 
 
 def _columns(boxes: list[dict[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from pftrack.files import atomic
 from pftrack.visualization.boxes import Boxes, History
 from pftrack.visualization.mosaic import Style, draw_frame, stack
-from pftrack.visualization.scenes import SceneFrames, read_results
+from pftrack.visualization.scenes import SceneFrames, boxes_of_samples
 from pftrack.visualization.video_file import write_gif, write_mp4, write_png
 
 INDEX = "videos.json"
@@ -35,7 +35,7 @@ class Layer:
     @classmethod
     def from_file(cls, path: Path, scenes: list[SceneFrames]) -> Layer:
         tokens = {token for scene in scenes for token in scene.tokens}
-        return cls(f"{path.parent.name}/{path.stem}", read_results(path, tokens))
+        return cls(f"{path.parent.name}/{path.stem}", boxes_of_samples(path, tokens))
 
     @classmethod
     def from_truth(cls, scenes: list[SceneFrames]) -> Layer:
