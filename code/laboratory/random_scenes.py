@@ -17,6 +17,7 @@ import numpy as np
 
 from laboratory.demo_data.tables import CATEGORIES
 from pftrack.files import atomic
+from pftrack.nuscenes.facts import KEY_FRAME_SECONDS, LIDAR
 from pftrack.nuscenes.table_files import write_tables
 
 _SHARE = np.array([0.42, 0.12, 0.04, 0.05, 0.05, 0.05, 0.27])
@@ -82,7 +83,7 @@ class _Tables:
             t["category"].append({"token": _token("category", name), "name": name, "index": 0})
         for level in range(1, 5):
             t["visibility"].append({"token": str(level), "level": f"v{level}", "description": ""})
-        t["sensor"].append({"token": _token("lidar"), "channel": "LIDAR_TOP", "modality": "lidar"})
+        t["sensor"].append({"token": _token("lidar"), "channel": LIDAR, "modality": "lidar"})
         t["calibrated_sensor"].append(
             {
                 "token": _token("mount"),
@@ -172,7 +173,7 @@ class _Tables:
         frames = frames[(rng.random(len(frames)) > 0.03) | (frames == first)]
         start = ego[first] + rng.uniform(-45, 45, 2)
         speed = rng.normal(0, 3, 2) * (rng.random() < 0.6)
-        path = start + np.outer(frames - first, speed * 0.5)
+        path = start + np.outer(frames - first, speed * KEY_FRAME_SECONDS)
         self._annotate(
             _token(self.seed, scene, name),
             CATEGORIES[cls],

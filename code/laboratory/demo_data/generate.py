@@ -30,6 +30,7 @@ from laboratory.demo_data.tables import fixed_tables, scene_tables, token
 from laboratory.demo_data.town import Town
 from pftrack.errors import UserError
 from pftrack.files import atomic
+from pftrack.nuscenes.facts import LIDAR
 from pftrack.nuscenes.table_files import Table, write_tables
 from pftrack.nuscenes.versions import MINI, TRAINVAL
 
@@ -191,7 +192,7 @@ def _prepare(out: Path, request: Request) -> Path:
     if partial.exists() and not (note.is_file() and note.read_text() == wanted):
         shutil.rmtree(partial)
     try:
-        for channel in (*CAMERA_NAMES, "LIDAR_TOP"):
+        for channel in (*CAMERA_NAMES, LIDAR):
             (partial / "samples" / channel).mkdir(parents=True, exist_ok=True)
         (partial / ".records").mkdir(exist_ok=True)
         note.write_text(wanted)

@@ -19,13 +19,14 @@ from laboratory.demo_data.rig import (
 )
 from laboratory.demo_data.shapes import SIZES
 from laboratory.demo_data.tables import CATEGORIES, fixed_tables, token
+from pftrack.nuscenes.facts import KEY_FRAME_SECONDS, LIDAR
 from pftrack.nuscenes.table_files import Table
 
 TRAINVAL_SAMPLES = 34_149
 SAMPLES_PER_SCENE = 40
 INSTANCES_PER_SCENE = 76
 MEAN_TRACK = 18  # annotations of an instance
-PERIOD = 500_000  # us between key frames
+PERIOD = int(KEY_FRAME_SECONDS * 1e6)  # us between key frames
 RADAR_NAMES = (
     "RADAR_FRONT",
     "RADAR_FRONT_LEFT",
@@ -149,7 +150,7 @@ def _sensor_rows(
     speed, turn = rng.uniform(2, 10), rng.uniform(0.01, 0.08)
     cameras, lidar = build_cameras(rng, (1600, 900)), build_lidar(rng)
     rig: list[tuple[str, str, Any, int]] = [(c.name, "camera", c, c.delay) for c in cameras]
-    rig.append(("LIDAR_TOP", "lidar", lidar, 0))
+    rig.append((LIDAR, "lidar", lidar, 0))
     rig += [(radar, "radar", lidar, 20_000) for radar in RADAR_NAMES]
     calibrated: Table = []
     sample_data: Table = []
@@ -213,7 +214,7 @@ def _annotation_rows(rng: np.random.Generator, index: int, samples: list[str]) -
     annotations: Table = []
     for i, name in enumerate(names.tolist()):
         count, first = int(lengths[i]), int(firsts[i])
-        times = np.arange(count) * 0.5
+        times = np.arange(count) * KEY_FRAME_SECONDS
         moving = name not in ("barrier", "traffic_cone") and rng.random() < 0.5
         speed, turn = (rng.uniform(1, 10), rng.uniform(0.005, 0.2)) if moving else (0.0, 1e-9)
         origin = np.r_[rng.uniform(450, 1550, 2), rng.uniform(0.4, 1.6)]

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 
 from pftrack.errors import UserError
+from pftrack.nuscenes.facts import FORECAST_STEPS, KEY_FRAME_SECONDS
 from pftrack.nuscenes.versions import MINI, TRAINVAL, find_version
 from pftrack.paths import CODE
 from pftrack.visualization.boxes import Boxes
 from pftrack.visualization.scenes import (
-    FORECAST_STEPS,
     SceneFrames,
     find_infos,
     load_split,
@@ -163,7 +163,7 @@ def forecast_errors(
                 continue
             goal = future[np.argmin(distance)]
             start = boxes.center[i, :2]
-            seconds = 0.5 * np.arange(1, steps + 1)[:, None]
+            seconds = KEY_FRAME_SECONDS * np.arange(1, steps + 1)[:, None]
             guesses = {"standing still": np.zeros((steps, 2))}
             if boxes.velocity is not None:
                 guesses["constant velocity"] = boxes.velocity[i] * seconds

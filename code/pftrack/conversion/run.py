@@ -13,7 +13,8 @@ from pftrack.conversion.convert import Converter
 from pftrack.datasets.infos import Info
 from pftrack.errors import UserError
 from pftrack.files import atomic
-from pftrack.nuscenes.tables import LIDAR, Tables, load_tables, tables_size
+from pftrack.nuscenes.facts import LIDAR
+from pftrack.nuscenes.tables import Tables, load_tables, tables_size
 from pftrack.nuscenes.versions import INFO_TAG, SPLITS, TEST, info_file_name, scene_names
 
 # Pickle protocol of the original's files; any Python 3 reads it.

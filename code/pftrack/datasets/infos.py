@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from pftrack.errors import UserError
+from pftrack.nuscenes.facts import CAMERAS
 from pftrack.nuscenes.versions import SPLITS
-from pftrack.structures import CAMERAS
 
 Info = dict[str, Any]
 

@@ -15,8 +15,8 @@ import numpy as np
 from pftrack.errors import UserError
 from pftrack.evaluation.tables import BoxTable, FrameTable
 from pftrack.evaluation.tracks import BikeRacks
+from pftrack.nuscenes.facts import LIDAR
 from pftrack.nuscenes.tables import (
-    LIDAR,
     Columns,
     Row,
     TokenIndex,

@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 
 from pftrack.errors import UserError
+from pftrack.nuscenes.facts import CAMERAS, LIDAR
 from pftrack.nuscenes.table_files import iter_rows
 from pftrack.nuscenes.versions import version_folder
-from pftrack.structures import CAMERAS
 
-LIDAR = "LIDAR_TOP"
 _CHUNK = 20_000
 
 # How columns are kept: numbers as arrays, what is named here otherwise as text; tokens as bytes.

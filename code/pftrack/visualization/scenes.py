@@ -13,14 +13,13 @@ from pftrack import geometry
 from pftrack.datasets.frames import info_to_frame, resolve_path
 from pftrack.datasets.infos import Info, InfoFile, load_infos
 from pftrack.errors import UserError
+from pftrack.nuscenes.facts import FORECAST_STEPS, TRACKING_CLASSES
 from pftrack.nuscenes.results_file import read_results
 from pftrack.nuscenes.tables import read_columns
 from pftrack.nuscenes.versions import find_version, info_file_name
-from pftrack.structures import TRACKING_CLASSES, Frame
+from pftrack.structures import Frame
 from pftrack.visualization.boxes import Boxes
 from pftrack.visualization.mosaic import read_lidar
-
-FORECAST_STEPS = 8
 
 
 @dataclass
