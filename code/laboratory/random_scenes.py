@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,9 @@ from typing import Any
 import numpy as np
 
 from laboratory.demo_data.tables import CATEGORIES
+from pftrack.files import atomic
+from pftrack.nuscenes.facts import KEY_FRAME_SECONDS, LIDAR
+from pftrack.nuscenes.table_files import write_tables
 
 _SHARE = np.array([0.42, 0.12, 0.04, 0.05, 0.05, 0.05, 0.27])
 _NAMES = ["car", "truck", "bus", "trailer", "motorcycle", "bicycle", "pedestrian"]
@@ -55,20 +57,14 @@ def write_random_scenes(
     """Write ``<root>/<version>/*.json`` and ``<root>/results.json``; return the latter's path."""
     root = Path(root)
     tables = _Tables(config, seed)
-    (root / version).mkdir(parents=True, exist_ok=True)
-    for name in _TABLES:
-        _write(root / version / f"{name}.json", tables.tables[name])
+    write_tables(root / version, [tables.tables])
     (root / _MAP_FILE).parent.mkdir(exist_ok=True)
     (root / _MAP_FILE).touch()
     result = root / "results.json"
-    _write(result, {"meta": {"use_camera": True, "use_lidar": False}, "results": tables.results})
+    content = {"meta": {"use_camera": True, "use_lidar": False}, "results": tables.results}
+    with atomic(result) as file:
+        file.write(json.dumps(content))  # json.dump would be far slower
     return result
-
-
-def _write(path: Path, content: Any) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content), encoding="utf-8")  # json.dump would be far slower
-    os.replace(temporary, path)
 
 
 def _token(*parts: object) -> str:
@@ -87,7 +83,7 @@ class _Tables:
             t["category"].append({"token": _token("category", name), "name": name, "index": 0})
         for level in range(1, 5):
             t["visibility"].append({"token": str(level), "level": f"v{level}", "description": ""})
-        t["sensor"].append({"token": _token("lidar"), "channel": "LIDAR_TOP", "modality": "lidar"})
+        t["sensor"].append({"token": _token("lidar"), "channel": LIDAR, "modality": "lidar"})
         t["calibrated_sensor"].append(
             {
                 "token": _token("mount"),
@@ -177,7 +173,7 @@ class _Tables:
         frames = frames[(rng.random(len(frames)) > 0.03) | (frames == first)]
         start = ego[first] + rng.uniform(-45, 45, 2)
         speed = rng.normal(0, 3, 2) * (rng.random() < 0.6)
-        path = start + np.outer(frames - first, speed * 0.5)
+        path = start + np.outer(frames - first, speed * KEY_FRAME_SECONDS)
         self._annotate(
             _token(self.seed, scene, name),
             CATEGORIES[cls],

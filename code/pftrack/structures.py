@@ -18,27 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-CLASSES = (
-    "car",
-    "truck",
-    "bus",
-    "trailer",
-    "motorcycle",
-    "bicycle",
-    "pedestrian",
-    "construction_vehicle",
-    "traffic_cone",
-    "barrier",
-)
-TRACKING_CLASSES = CLASSES[:7]
-CAMERAS = (
-    "CAM_FRONT",
-    "CAM_FRONT_RIGHT",
-    "CAM_FRONT_LEFT",
-    "CAM_BACK",
-    "CAM_BACK_LEFT",
-    "CAM_BACK_RIGHT",
-)
+# Users look for them here; modules that do without torch take them from there.
+from pftrack.nuscenes.facts import CAMERAS as CAMERAS
+from pftrack.nuscenes.facts import CLASSES as CLASSES
+from pftrack.nuscenes.facts import TRACKING_CLASSES as TRACKING_CLASSES
 
 
 @dataclass

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pftrack.memory import peak_memory
+from pftrack.nuscenes.versions import TRAINVAL
 
 TRAINVAL_SAMPLES = 34_149
 SIZES = tuple(TRAINVAL_SAMPLES // part for part in (16, 4, 2, 1))
-VERSION = "v1.0-trainval"
 
 
 @dataclass
@@ -44,7 +44,7 @@ def measure(root: Path, out: Path, workers: int) -> Measurement:
     from pftrack.nuscenes.tables import load_tables
 
     before = _clock()
-    tables = load_tables(root, VERSION, workers)
+    tables = load_tables(root, TRAINVAL, workers)
     loaded = _clock()
     written = convert_tables(tables, root, out)
     done = _clock()
@@ -73,7 +73,8 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--workers", type=int, default=2, help="processes that read tables")
     parser.add_argument("--keep", type=Path, help="folder for tables and infos (default: removed)")
     args = parser.parse_args(argv)
-    from laboratory.demo_data.tables_only import write_tables
+    from laboratory.demo_data.tables_only import table_chunks
+    from pftrack.nuscenes.table_files import write_tables
 
     heads = ("samples", "annot.", "load s", "(cpu)", "convert s", "(cpu)", "us/annot.")
     print(("{:>10}" * 9).format(*heads, "peak GB", "files GB"), flush=True)
@@ -81,8 +82,8 @@ def run(argv: list[str]) -> int:
         folder = args.keep or Path(temporary)
         for size in args.sizes:
             root = folder / f"tables-{size}"
-            if not (root / VERSION).is_dir():
-                write_tables(root / VERSION, size)
+            if not (root / TRAINVAL).is_dir():
+                write_tables(root / TRAINVAL, table_chunks(size))
             with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
                 job = (root, folder / f"infos-{size}", args.workers)
                 _print(pool.apply(_measure_quietly, job))

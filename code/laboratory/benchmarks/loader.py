@@ -137,6 +137,7 @@ def our_clip(paths: list[Path], augmentation: Any, resizer: Any) -> Any:
 
     from pftrack.datasets.collate import ClipSample, collate_clips
     from pftrack.datasets.frames import padded_size, prepare_frame
+    from pftrack.nuscenes.facts import KEY_FRAME_SECONDS
     from pftrack.structures import ClipBatch, Frame
 
     poses = np.broadcast_to(np.eye(4), (CAMERAS, 4, 4))
@@ -145,7 +146,7 @@ def our_clip(paths: list[Path], augmentation: Any, resizer: Any) -> Any:
     arrays = []
     for t in range(FRAMES):
         images = paths[t * CAMERAS : (t + 1) * CAMERAS]
-        frame = Frame(images, intrinsics, poses, poses, np.eye(4), np.eye(4), 0.5 * t)
+        frame = Frame(images, intrinsics, poses, poses, np.eye(4), np.eye(4), KEY_FRAME_SECONDS * t)
         arrays.append(prepare_frame(frame, augmentation, 32, resizer, img[t]))
     sample = ClipSample(
         img=img,

@@ -25,9 +25,9 @@ from typing import Any
 
 from pftrack.evaluation.config import TrackingConfig, load_tracking_config
 from pftrack.memory import peak_memory
+from pftrack.nuscenes.versions import TRAINVAL
 
 FRAMES_PER_SCENE = 40
-VERSION = "v1.0-trainval"
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def compare(
 
     names = tuple(val[: max(1, samples // FRAMES_PER_SCENE)])
     scenes = RandomScenesConfig(names, FRAMES_PER_SCENE, objects, ghosts=objects)
-    result = write_random_scenes(root, VERSION, scenes, seed=0)
+    result = write_random_scenes(root, TRAINVAL, scenes, seed=0)
     everything = alone(fast, root, result, official)
     ours = everything if config is official else alone(fast, root, result, config)
     theirs = alone(devkit, root, result, config)
@@ -130,7 +130,7 @@ def fast(root: Path, result: Path, config: TrackingConfig) -> Outcome:
     from pftrack.evaluation.run import evaluate_results
 
     start = time.process_time()
-    truth = load_ground_truth(root, VERSION, "val", config.class_names)
+    truth = load_ground_truth(root, TRAINVAL, "val", config.class_names)
     loaded = time.process_time()
     evaluation = evaluate_results(result, truth, config)
     return Outcome(
@@ -156,7 +156,7 @@ def devkit(root: Path, result: Path, config: TrackingConfig) -> Outcome:
             str(result),
             "val",
             str(root / "devkit"),
-            VERSION,
+            TRAINVAL,
             str(root),
             verbose=False,
         )

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pftrack.nuscenes.versions import MINI, info_file_name
+
 PRECISIONS = ("fp32", "bf16", "fp16")
 DEMO = Path("projects/configs/tracking/demo/f1_demo.py")
 
@@ -47,7 +49,7 @@ def demo_runs(iterations: int) -> None:
     print(f"\n{DEMO}: mean loss of each tenth of {iterations} iterations")
     with tempfile.TemporaryDirectory() as data:
         make_data(Path(data), (800, 450))
-        infos = Path(data) / "tracking_forecasting-mini_infos_train.pkl"
+        infos = Path(data) / info_file_name(MINI, "train")
         for precision in PRECISIONS:
             with tempfile.TemporaryDirectory() as work_dir:
                 overrides = (

@@ -108,6 +108,7 @@ def make_frames(folder: Path, count: int) -> list[Any]:
     import cv2
 
     from laboratory.demo_data.rig import build_cameras, build_lidar
+    from pftrack.nuscenes.facts import KEY_FRAME_SECONDS
     from pftrack.structures import Frame
 
     rng = np.random.default_rng(0)
@@ -135,7 +136,7 @@ def make_frames(folder: Path, count: int) -> list[Any]:
                 camera_ego2global=np.stack([ego] * len(cameras)),
                 lidar2ego=pose(lidar.rotation, lidar.translation),
                 ego2global=ego,
-                timestamp=0.5 * f,
+                timestamp=KEY_FRAME_SECONDS * f,
                 scene_id="bench",
                 sample_token=str(f),
             )

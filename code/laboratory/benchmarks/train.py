@@ -16,6 +16,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from pftrack.nuscenes.versions import MINI, info_file_name
+
 CONFIGS = Path("projects/configs/tracking")
 DEFAULT = ("demo/f1_demo", "demo/f3_demo", "petr/f1_q500_800x320")
 
@@ -38,7 +40,7 @@ def measure(
     from pftrack.training.run import Request, run_training
 
     options = [f"data.{s}.data_root={data / 'nuscenes'}/" for s in ("train", "val", "test")]
-    infos = data / "tracking_forecasting-mini_infos_train.pkl"
+    infos = data / info_file_name(MINI, "train")
     with tempfile.TemporaryDirectory() as folder:
         request = Request(
             config_file=CONFIGS / f"{config}.py",
@@ -75,9 +77,9 @@ def make_data(folder: Path, image_size: tuple[int, int]) -> None:
     from laboratory.demo_data import generate_dataset
     from pftrack.conversion.run import convert_folder
 
-    root, version = folder / "nuscenes", "v1.0-mini"
+    root = folder / "nuscenes"
     generate_dataset(root, scenes=2, frames=8, image_size=image_size, workers=2, progress=True)
-    convert_folder(root, version, folder, "tracking_forecasting", forecasting=True, workers=1)
+    convert_folder(root, MINI, folder)
 
 
 def run(argv: list[str]) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from laboratory.demo_data.generate import MARKER
+from pftrack.files import atomic
+from pftrack.nuscenes.table_files import iter_rows
 
 LAYOUT = (
     ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT"),
@@ -23,9 +24,9 @@ def write_contact_sheet(root: Path, path: Path) -> None:
     """Write ``path`` (.jpg or .png): the six cameras of the generated dataset ``root`` at
     :data:`MOMENTS` moments."""
     tables = root / json.loads((root / MARKER).read_text())["version"]
-    samples = json.loads((tables / "sample.json").read_text())
+    samples = list(iter_rows(tables / "sample.json"))
     files: dict[str, dict[str, str]] = {}
-    for row in json.loads((tables / "sample_data.json").read_text()):
+    for row in iter_rows(tables / "sample_data.json"):
         channel = row["filename"].split("/")[1]
         files.setdefault(row["sample_token"], {})[channel] = row["filename"]
     picks = np.linspace(0, len(samples) - 1, 2 * MOMENTS + 1).astype(int)[1::2]
@@ -39,7 +40,5 @@ def write_contact_sheet(root: Path, path: Path) -> None:
             ]
             rows.append(np.hstack(tiles))
     sheet = np.vstack(rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
-    cv2.imwrite(str(part), sheet, [cv2.IMWRITE_JPEG_QUALITY, 88])
-    os.replace(part, path)
+    with atomic(path, "wb") as file:
+        file.write(cv2.imencode(path.suffix, sheet, [cv2.IMWRITE_JPEG_QUALITY, 88])[1])

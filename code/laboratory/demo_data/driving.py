@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from laboratory.demo_data.town import NODES, PATH_STEP, Path, random_route
+from pftrack.nuscenes.facts import KEY_FRAME_SECONDS
 
-KEYFRAME_PERIOD = 0.5  # s
 ACCELERATION = 2.0  # m/s^2
 TURN_ACCELERATION = 2.6  # m/s^2 sideways
 
@@ -57,7 +57,7 @@ def drive(
 
 def plan_ego(rng: np.random.Generator, num_frames: int) -> EgoDrive:
     """A drive through the town, turning at about every second crossing, at times waiting."""
-    duration = (num_frames - 1) * KEYFRAME_PERIOD
+    duration = (num_frames - 1) * KEY_FRAME_SECONDS
     node = tuple(int(v) for v in rng.integers(1, NODES - 1, 2))
     direction = [(1, 0), (-1, 0), (0, 1), (0, -1)][rng.integers(4)]
     cruise = rng.uniform(5.0, 8.5)

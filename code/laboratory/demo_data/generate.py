@@ -26,13 +26,17 @@ from laboratory.demo_data.scene import (
     SceneRecorder,
     plan_scene,
 )
-from laboratory.demo_data.tables import Table, fixed_tables, scene_tables, token
+from laboratory.demo_data.tables import fixed_tables, scene_tables, token
 from laboratory.demo_data.town import Town
 from pftrack.errors import UserError
+from pftrack.files import atomic
+from pftrack.nuscenes.facts import LIDAR
+from pftrack.nuscenes.table_files import Table, write_tables
+from pftrack.nuscenes.versions import MINI, TRAINVAL
 
 MARKER = "demo_data.json"
 GENERATOR_VERSION = 1  # raise it when the same request gives other bytes
-VERSIONS = ("v1.0-mini", "v1.0-trainval")
+VERSIONS = (MINI, TRAINVAL)
 # splits mini_train and mini_val of nuScenes
 MINI_TRAIN = tuple(f"scene-{n:04d}" for n in (61, 553, 655, 757, 796, 1077, 1094, 1100))
 MINI_VAL = ("scene-0103", "scene-0916")
@@ -80,7 +84,7 @@ def scene_names(version: str, count: int) -> list[str]:
         UserError: the version has fewer scenes.
     """
     train, val = list(MINI_TRAIN), list(MINI_VAL)
-    if version == "v1.0-trainval":
+    if version == TRAINVAL:
         from nuscenes.utils.splits import create_splits_scenes  # slow: imports matplotlib
 
         official = create_splits_scenes()
@@ -188,7 +192,7 @@ def _prepare(out: Path, request: Request) -> Path:
     if partial.exists() and not (note.is_file() and note.read_text() == wanted):
         shutil.rmtree(partial)
     try:
-        for channel in (*CAMERA_NAMES, "LIDAR_TOP"):
+        for channel in (*CAMERA_NAMES, LIDAR):
             (partial / "samples" / channel).mkdir(parents=True, exist_ok=True)
         (partial / ".records").mkdir(exist_ok=True)
         note.write_text(wanted)
@@ -213,10 +217,8 @@ class _Worker:
         if self.recorder is None or self.recorder.plan is not self.plans[index]:
             self.recorder = SceneRecorder(self.plans[index], self.town)
         record = self.recorder.record(frame, self.folder)
-        part = note.with_suffix(".part")
-        with part.open("wb") as file:
+        with atomic(note, "wb") as file:
             np.save(file, np.stack([np.asarray(v, np.int64) for v in vars(record).values()]))
-        os.replace(part, note)
         return record
 
 
@@ -285,8 +287,5 @@ def _write_tables(
     (folder / "maps").mkdir(exist_ok=True)
     encoded = cv2.imencode(".png", Town(request.seed).map_mask)[1]
     (folder / mask).write_bytes(encoded.tobytes())
-    (folder / request.version).mkdir(exist_ok=True)
-    for name, rows in tables.items():
-        with (folder / request.version / f"{name}.json").open("w") as file:
-            json.dump(rows, file, indent=0)
+    write_tables(folder / request.version, [tables], indent=0)
     (folder / MARKER).write_text(json.dumps(request.as_json(), indent=2) + "\n")

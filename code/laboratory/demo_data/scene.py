@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from laboratory.demo_data.driving import KEYFRAME_PERIOD, EgoDrive, plan_ego
+from laboratory.demo_data.driving import EgoDrive, plan_ego
 from laboratory.demo_data.lidar import MAX_RANGE, count_points, scan
 from laboratory.demo_data.mesh import Mesh, merge
 from laboratory.demo_data.renderer import CameraView, Light, render
@@ -26,6 +26,7 @@ from laboratory.demo_data.traffic import (
     Agent,
     plan_traffic,
 )
+from pftrack.nuscenes.facts import KEY_FRAME_SECONDS, LIDAR
 
 FIRST_TIMESTAMP = 1_532_400_000_000_000  # us; scenes are a quarter of an hour apart
 SCENE_DISTANCE = 900_000_000  # us
@@ -59,16 +60,16 @@ class ScenePlan:
 
     def timestamp(self, frame: int) -> int:
         """Microseconds of a key frame (its lidar sweep)."""
-        period = int(KEYFRAME_PERIOD * 1e6)
+        period = int(KEY_FRAME_SECONDS * 1e6)
         return FIRST_TIMESTAMP + self.index * SCENE_DISTANCE + frame * period
 
     def ego_pose(self, frame: int, delay: int = 0) -> np.ndarray:
         """(x, y, yaw) of the car ``delay`` microseconds after a key frame."""
-        return self.ego.at(frame * KEYFRAME_PERIOD + delay / 1e6)
+        return self.ego.at(frame * KEY_FRAME_SECONDS + delay / 1e6)
 
     def filename(self, channel: str, frame: int, delay: int = 0) -> str:
         """Path of a sensor file below the dataset's folder."""
-        ending = "pcd.bin" if channel == "LIDAR_TOP" else "jpg"
+        ending = "pcd.bin" if channel == LIDAR else "jpg"
         stamp = self.timestamp(frame) + delay
         return f"samples/{channel}/{self.logfile}__{channel}__{stamp}.{ending}"
 
@@ -136,7 +137,7 @@ class SceneRecorder:
         agent = self.plan.agents[index]
         stride = 0.0
         if agent.attribute[frame] == "pedestrian.moving":
-            walked = float(agent.speed[: frame + 1].sum() * KEYFRAME_PERIOD) / STRIDE_LENGTH
+            walked = float(agent.speed[: frame + 1].sum() * KEY_FRAME_SECONDS) / STRIDE_LENGTH
             stride = round(float(np.cos(np.pi * walked)), 1)
         key = (index, stride)
         if key not in self._bodies:
@@ -173,7 +174,7 @@ class SceneRecorder:
         rng = np.random.default_rng([plan.seed, 20, plan.index, frame])
         reach = min(MAX_RANGE, plan.light.visibility or MAX_RANGE)
         sweep = scan(mesh, rotation, origin, rng, reach)
-        (folder / plan.filename("LIDAR_TOP", frame)).write_bytes(sweep.tobytes())
+        (folder / plan.filename(LIDAR, frame)).write_bytes(sweep.tobytes())
         points = sweep[:, :3].astype(np.float64) @ rotation.T + origin
         counts = count_points(points, centres, sizes, np.array([yaw_matrix(yaw) for yaw in yaws]))
         return FrameRecord(distance < ANNOTATED_RANGE, counts, visible, covered)

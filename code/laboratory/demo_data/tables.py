@@ -12,8 +12,8 @@ import numpy as np
 
 from laboratory.demo_data.rig import CAMERA_NAMES, quaternion, yaw_matrix
 from laboratory.demo_data.scene import FrameRecord, ScenePlan
-
-Table = list[dict[str, Any]]
+from pftrack.nuscenes.facts import LIDAR
+from pftrack.nuscenes.table_files import Table
 
 LOCATION = "boston-seaport"
 CATEGORIES = {
@@ -65,7 +65,7 @@ def token(*parts: object) -> str:
 def fixed_tables() -> dict[str, Table]:
     """category, attribute, visibility and sensor: the same in every dataset."""
     names = [*CATEGORIES.values(), *OTHER_CATEGORIES]
-    channels = [(name, "camera") for name in CAMERA_NAMES] + [("LIDAR_TOP", "lidar")]
+    channels = [(name, "camera") for name in CAMERA_NAMES] + [(LIDAR, "lidar")]
     return {
         "category": [{"token": token("category", n), "name": n, "description": ""} for n in names],
         "attribute": [
@@ -156,8 +156,8 @@ def _sensor_tables(plan: ScenePlan, samples: Table) -> dict[str, Table]:
     sample_data: Table = []
     ego_pose: Table = []
     rig: list[tuple[str, Any, int]] = [(c.name, c, c.delay) for c in plan.cameras]
-    for channel, sensor, delay in [*rig, ("LIDAR_TOP", plan.lidar, 0)]:
-        is_camera = channel != "LIDAR_TOP"
+    for channel, sensor, delay in [*rig, (LIDAR, plan.lidar, 0)]:
+        is_camera = channel != LIDAR
         calibration = {
             "token": token(plan.seed, plan.name, "calibrated_sensor", channel),
             "sensor_token": token("sensor", channel),

@@ -7,9 +7,7 @@ Objects drive straight or along arcs; nothing is rendered and no file is listed 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,13 +18,15 @@ from laboratory.demo_data.rig import (
     quaternion,
 )
 from laboratory.demo_data.shapes import SIZES
-from laboratory.demo_data.tables import CATEGORIES, Table, fixed_tables, token
+from laboratory.demo_data.tables import CATEGORIES, fixed_tables, token
+from pftrack.nuscenes.facts import KEY_FRAME_SECONDS, LIDAR
+from pftrack.nuscenes.table_files import Table
 
 TRAINVAL_SAMPLES = 34_149
 SAMPLES_PER_SCENE = 40
 INSTANCES_PER_SCENE = 76
 MEAN_TRACK = 18  # annotations of an instance
-PERIOD = 500_000  # us between key frames
+PERIOD = int(KEY_FRAME_SECONDS * 1e6)  # us between key frames
 RADAR_NAMES = (
     "RADAR_FRONT",
     "RADAR_FRONT_LEFT",
@@ -81,34 +81,6 @@ def table_chunks(num_samples: int, seed: int = 0) -> Iterator[dict[str, Table]]:
     yield first
     for index, (name, length) in enumerate(zip(names, lengths, strict=True)):
         yield _scene_chunk(index, name, length, seed)
-
-
-def generate_tables(num_samples: int, seed: int = 0) -> dict[str, Table]:
-    """All thirteen tables in memory: name -> rows, as ``json.load`` would give them."""
-    tables: dict[str, Table] = {}
-    for chunk in table_chunks(num_samples, seed):
-        for name, rows in chunk.items():
-            tables.setdefault(name, []).extend(rows)
-    return tables
-
-
-def write_tables(folder: Path, num_samples: int, seed: int = 0) -> None:
-    """Write the tables as json files into ``folder`` (``<dataroot>/v1.0-trainval``), scene by
-    scene: the memory needed does not grow with ``num_samples``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files: dict[str, Any] = {}
-    try:
-        for chunk in table_chunks(num_samples, seed):
-            for name, rows in chunk.items():
-                separator = ",\n" if name in files else "[\n"
-                if name not in files:
-                    files[name] = (folder / f"{name}.json").open("w")
-                files[name].write(separator + json.dumps(rows)[1:-1])
-        for file in files.values():
-            file.write("\n]\n")
-    finally:
-        for file in files.values():
-            file.close()
 
 
 def _scene_chunk(index: int, name: str, length: int, seed: int) -> dict[str, Table]:
@@ -178,7 +150,7 @@ def _sensor_rows(
     speed, turn = rng.uniform(2, 10), rng.uniform(0.01, 0.08)
     cameras, lidar = build_cameras(rng, (1600, 900)), build_lidar(rng)
     rig: list[tuple[str, str, Any, int]] = [(c.name, "camera", c, c.delay) for c in cameras]
-    rig.append(("LIDAR_TOP", "lidar", lidar, 0))
+    rig.append((LIDAR, "lidar", lidar, 0))
     rig += [(radar, "radar", lidar, 20_000) for radar in RADAR_NAMES]
     calibrated: Table = []
     sample_data: Table = []
@@ -242,7 +214,7 @@ def _annotation_rows(rng: np.random.Generator, index: int, samples: list[str]) -
     annotations: Table = []
     for i, name in enumerate(names.tolist()):
         count, first = int(lengths[i]), int(firsts[i])
-        times = np.arange(count) * 0.5
+        times = np.arange(count) * KEY_FRAME_SECONDS
         moving = name not in ("barrier", "traffic_cone") and rng.random() < 0.5
         speed, turn = (rng.uniform(1, 10), rng.uniform(0.005, 0.2)) if moving else (0.0, 1e-9)
         origin = np.r_[rng.uniform(450, 1550, 2), rng.uniform(0.4, 1.6)]

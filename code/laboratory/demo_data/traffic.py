@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from laboratory.demo_data.driving import KEYFRAME_PERIOD, EgoDrive, drive
+from laboratory.demo_data.driving import EgoDrive, drive
 from laboratory.demo_data.shapes import SIZES
 from laboratory.demo_data.town import (
     BORDER,
@@ -26,6 +26,7 @@ from laboratory.demo_data.town import (
     Path,
     random_route,
 )
+from pftrack.nuscenes.facts import KEY_FRAME_SECONDS
 
 SUBSTEPS = 2  # collision checks per key frame
 ANNOTATED_RANGE = 55.0  # m
@@ -289,7 +290,7 @@ def _attributes(candidate: _Candidate, speed: np.ndarray) -> list[str]:
 
 def plan_traffic(rng: np.random.Generator, ego: EgoDrive, num_frames: int) -> list[Agent]:
     """The objects of a scene."""
-    times = np.arange((num_frames - 1) * SUBSTEPS + 1) * (KEYFRAME_PERIOD / SUBSTEPS)
+    times = np.arange((num_frames - 1) * SUBSTEPS + 1) * (KEY_FRAME_SECONDS / SUBSTEPS)
     poses = ego.at(times)
     middle = poses[:, :2] + EGO_CENTRE * np.stack([np.cos(poses[:, 2]), np.sin(poses[:, 2])], -1)
     car = _Candidate("car", EGO_SIZE, middle, poses[:, 2], np.zeros(len(times)))

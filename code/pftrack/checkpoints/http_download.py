@@ -17,6 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pftrack.errors import UserError
+from pftrack.files import atomic
 
 CHUNK = 1 << 20
 TIMEOUT = 30.0  # s without a byte
@@ -53,7 +54,8 @@ class _Part:
             return cls()
 
     def write(self, part: Path) -> None:
-        self.note(part).write_text(json.dumps(asdict(self)))
+        with atomic(self.note(part)) as file:
+            file.write(json.dumps(asdict(self)))
 
 
 def discard(part: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pftrack.errors import UserError
+from pftrack.files import atomic
 
 LOCK_NAME = "manifest.lock.json"
 
@@ -70,7 +70,6 @@ class Lock:
         return True
 
     def _save(self) -> None:
-        temporary = self.path.with_name(f".{self.path.name}.new")
         content = {name: asdict(self.entries[name]) for name in sorted(self.entries)}
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
-        os.replace(temporary, self.path)
+        with atomic(self.path) as file:
+            file.write(json.dumps(content, indent=2) + "\n")

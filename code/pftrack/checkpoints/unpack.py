@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from pftrack.checkpoints.manifest import PublishedFile
 from pftrack.errors import UserError
+from pftrack.files import atomic
 
 CHUNK = 1 << 20
 MAX_MEMBER_BYTES = 32 << 30
@@ -87,7 +88,6 @@ def extract(archive: Path, member: str, target: Path) -> None:
         UserError: the disk is full.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.unpacking")
     try:
         with zipfile.ZipFile(archive) as source:
             info = source.getinfo(member)
@@ -97,18 +97,13 @@ def extract(archive: Path, member: str, target: Path) -> None:
                     f"no space to unpack '{member}' ({info.file_size / 1e9:.1f} GB) in "
                     f"'{target.parent}'"
                 )
-            with source.open(info) as stream, temporary.open("wb") as file:
+            with source.open(info) as stream, atomic(target, "wb") as file:
                 while chunk := stream.read(CHUNK):
                     file.write(chunk)
                     if file.tell() > info.file_size:
                         raise DamagedArchive(f"'{member}' is longer than it says")
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(temporary, target)
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, zlib.error) as error:
         raise DamagedArchive(str(error)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _refuse_bomb(archive: Path, info: zipfile.ZipInfo) -> None:

@@ -5,15 +5,11 @@ from __future__ import annotations
 import argparse
 
 from pftrack.errors import UserError
-from pftrack.nuscenes.version_folder import version_folder
+from pftrack.nuscenes.versions import INFO_TAG, MINI, TEST, TRAINVAL, version_folder
 
 VERSIONS = {
-    "nuscenes-tracking": {
-        "v1.0": "v1.0-trainval",
-        "v1.0-trainval": "v1.0-trainval",
-        "v1.0-mini": "v1.0-mini",
-    },
-    "nuscenes-tracking-test": {"v1.0": "v1.0-test", "v1.0-test": "v1.0-test"},
+    "nuscenes-tracking": {"v1.0": TRAINVAL, TRAINVAL: TRAINVAL, MINI: MINI},
+    "nuscenes-tracking-test": {"v1.0": TEST, TEST: TEST},
 }
 
 
@@ -22,7 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("dataset", choices=VERSIONS, help="what to convert; -test: no annotations")
     parser.add_argument("--root-path", default="data/nuscenes", help="folder with maps/, samples/")
     parser.add_argument("--out-dir", help="where the info files go (default: the root path)")
-    parser.add_argument("--extra-tag", default="tracking_forecasting", help="prefix of their names")
+    parser.add_argument("--extra-tag", default=INFO_TAG, help="prefix of their names")
     parser.add_argument("--version", default="v1.0", help="v1.0 (trainval or test) or v1.0-mini")
     parser.add_argument("--forecasting", action="store_true", help="add future positions")
     parser.add_argument("--workers", type=int, default=2, help="processes that read tables")

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from pftrack.errors import UserError
 from pftrack.evaluation.text import format_metric
+from pftrack.files import atomic
+from pftrack.nuscenes.versions import INFO_TAG, MINI, info_file_name
 from pftrack.paths import CHECKPOINTS_DIR, CODE
 
 CONFIGS = "projects/configs/tracking/demo"
 SHIPPED = CHECKPOINTS_DIR / "demo" / "f3_demo.pth"
-VERSION = "v1.0-mini"
 # The demo network sees 320x128 pixels, one of which is 2.4 m of road at a distance of 30 m: it
 # learns in fog, where nothing further away is to be seen or annotated.
 DEMO_VISIBILITY = 30.0
@@ -46,8 +47,8 @@ def stages(out: Path, scenes: int, image_size: str, iterations: int) -> list[Sta
         image_size: of the generated images, "WxH".  iterations: of each training step.
     """
     data = out / "nuscenes"
-    train_infos = data / "tracking_forecasting-mini_infos_train.pkl"
-    val_infos = data / "tracking_forecasting-mini_infos_val.pkl"
+    train_infos = data / info_file_name(MINI, "train")
+    val_infos = data / info_file_name(MINI, "val")
     dataset = [f"data.{split}.data_root={data}/" for split in ("train", "val", "test")]
     dataset += [f"data.train.ann_file={train_infos}"]
     dataset += [f"data.{split}.ann_file={val_infos}" for split in ("val", "test")]
@@ -71,8 +72,8 @@ def stages(out: Path, scenes: int, image_size: str, iterations: int) -> list[Sta
             "infos",
             "convert its tables to info files",
             ["tools/create_data.py", "nuscenes-tracking", "--root-path", str(data)]
-            + ["--out-dir", str(data), "--extra-tag", "tracking_forecasting"]
-            + ["--version", VERSION, "--forecasting"],
+            + ["--out-dir", str(data), "--extra-tag", INFO_TAG]
+            + ["--version", MINI, "--forecasting"],
         ),
         Stage("f1", f"step one: train the detector, {iterations} iterations", train("f1")),
         Stage(
@@ -90,7 +91,7 @@ def stages(out: Path, scenes: int, image_size: str, iterations: int) -> list[Sta
         Stage(
             "video",
             "draw the tracks",
-            ["tools/make_video.py", str(results), "--dataroot", str(data), "--version", VERSION]
+            ["tools/make_video.py", str(results), "--dataroot", str(data), "--version", MINI]
             + ["--out", str(out / "video")],
         ),
     ]
@@ -113,10 +114,8 @@ def run_demo(out: Path, scenes: int, image_size: str, iterations: int) -> None:
             print("  done before")
             continue
         seconds = _run(stage)
-        stamp.parent.mkdir(parents=True, exist_ok=True)
-        temporary = stamp.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"key": key, "seconds": round(seconds, 1)}))
-        os.replace(temporary, stamp)
+        with atomic(stamp) as file:
+            file.write(json.dumps({"key": key, "seconds": round(seconds, 1)}))
     print(f"\n{summary(out)}\n\nfinished in {(time.monotonic() - started) / 60:.1f} min")
 
 

@@ -14,10 +14,10 @@ def main() -> int:
 
     from pftrack.evaluation.devkit import evaluate_detection_devkit
     from pftrack.evaluation.text import detection_table
-    from pftrack.nuscenes.splits import SPLITS
+    from pftrack.nuscenes.versions import official_split
 
     run, work_dir = commands.run_checkpoint(args, "detect", "detection")
-    split = SPLITS[run.version][args.split]
+    split = official_split(run.version, args.split)
     summary = evaluate_detection_devkit(
         run.result_path, run.data_root, run.version, split, work_dir
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from pftrack.nuscenes.versions import TRAINVAL, official_split
+
 
 def parse_args():
     import argparse
@@ -12,7 +14,7 @@ def parse_args():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("result", help="results file in the nuScenes tracking or detection format")
     parser.add_argument("--dataroot", default="data/nuscenes", help="nuScenes' folder")
-    parser.add_argument("--version", default="v1.0-trainval")
+    parser.add_argument("--version", default=TRAINVAL)
     parser.add_argument("--split", default="val")
     parser.add_argument(
         "--engine",
@@ -28,9 +30,8 @@ def parse_args():
 def evaluate_detection(args, out: Path) -> int:
     from pftrack.evaluation.devkit import evaluate_detection_devkit
     from pftrack.evaluation.text import detection_table
-    from pftrack.nuscenes.splits import SPLITS
 
-    split = SPLITS.get(args.version, {}).get(args.split, args.split)
+    split = official_split(args.version, args.split)
     summary = evaluate_detection_devkit(args.result, args.dataroot, args.version, split, out)
     print(detection_table(summary))
     print(f"\nmetrics in {out}")
@@ -45,14 +46,10 @@ def main() -> int:
     from pftrack.evaluation.devkit import differences, evaluate_tracking_devkit
     from pftrack.evaluation.forecasting_metrics import evaluate_forecasts
     from pftrack.evaluation.ground_truth import load_ground_truth
-    from pftrack.evaluation.run import (
-        evaluate_results,
-        write_json,
-        write_metrics,
-    )
+    from pftrack.evaluation.run import evaluate_results, write_metrics
     from pftrack.evaluation.text import forecasting_table, tracking_table
+    from pftrack.files import write_json
     from pftrack.nuscenes.results_file import is_detection_file
-    from pftrack.nuscenes.splits import SPLITS
 
     out = Path(args.out) if args.out else Path(args.result).resolve().parent / "metrics"
     if is_detection_file(args.result):
@@ -69,10 +66,14 @@ def main() -> int:
 
     worst = 0.0
     if args.engine != "fast":
-        official_split = SPLITS.get(args.version, {}).get(args.split, args.split)
         print("running the devkit; val takes about an hour ...", file=sys.stderr)
         official, details = evaluate_tracking_devkit(
-            args.result, args.dataroot, args.version, official_split, out / "devkit", config
+            args.result,
+            args.dataroot,
+            args.version,
+            official_split(args.version, args.split),
+            out / "devkit",
+            config,
         )
         found = [*differences(summary, official)]
         found += differences(evaluation.tracking.details(), details)

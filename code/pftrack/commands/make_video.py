@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from pftrack.errors import UserError
+from pftrack.nuscenes.versions import find_version
 
 CODE = Path(__file__).resolve().parents[1]
 
@@ -51,9 +52,9 @@ def find_dataset(args: argparse.Namespace) -> tuple[Path, str]:
     if not args.dataroot:
         candidates.insert(0, Path(args.result).resolve().parent.parent / "nuscenes")
     for root in candidates:
-        for version in [args.version] if args.version else ["v1.0-trainval", "v1.0-mini"]:
-            if (root / version / "scene.json").is_file():
-                return root, version
+        version = find_version(root, args.version)
+        if version is not None:
+            return root, version
     looked = " or ".join(str(root) for root in candidates)
     raise UserError(f"no nuScenes {args.version or 'dataset'} in {looked}: name it with --dataroot")
 

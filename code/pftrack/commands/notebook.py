@@ -15,9 +15,10 @@ import numpy as np
 
 from pftrack.boxes import Boxes
 from pftrack.errors import UserError
+from pftrack.nuscenes.facts import FORECAST_STEPS, KEY_FRAME_SECONDS
+from pftrack.nuscenes.versions import MINI, TRAINVAL, find_version
 from pftrack.paths import CODE
 from pftrack.visualization.scenes import (
-    FORECAST_STEPS,
     SceneFrames,
     find_infos,
     load_split,
@@ -84,10 +85,10 @@ def demo() -> Setting:
         return published(checkpoint, os.environ["PFTRACK_NOTEBOOK_DATA"], config=config)
     out = CODE / "work_dirs" / "notebooks" / ("fast" if FAST else "full")
     data = CODE / "work_dirs" / "demo" / "nuscenes"
-    if FAST or not (data / "v1.0-mini").is_dir() or not _has_infos(data):
+    if FAST or not (data / MINI).is_dir() or not _has_infos(data):
         data = out / "nuscenes"
         _generate(data)
-    return Setting(_in_code(config), checkpoint, data, "v1.0-mini", out, 6 if FAST else 40)
+    return Setting(_in_code(config), checkpoint, data, MINI, out, 6 if FAST else 40)
 
 
 def published(
@@ -110,13 +111,12 @@ def published(
     from pftrack.checkpoints.fit import config_of_checkpoint
 
     root = Path(data_root) if Path(data_root).is_absolute() else CODE / data_root
-    versions = [version] if version else ["v1.0-trainval", "v1.0-mini"]
-    found = [v for v in versions if (root / v / "scene.json").is_file()]
-    if not found:
-        raise UserError(f"no nuScenes {' or '.join(versions)} in '{root}'")
+    found = find_version(root, version)
+    if found is None:
+        raise UserError(f"no nuScenes {version or f'{TRAINVAL} or {MINI}'} in '{root}'")
     chosen = _in_code(config) if config else str(config_of_checkpoint(checkpoint))
     out = CODE / "work_dirs" / "notebooks" / Path(checkpoint).stem
-    return Setting(chosen, checkpoint, root, found[0], out, 6 if FAST else 40)
+    return Setting(chosen, checkpoint, root, found, out, 6 if FAST else 40)
 
 
 def track(
@@ -165,7 +165,7 @@ def forecast_errors(
                 continue
             goal = future[np.argmin(distance)]
             start = boxes.center[i, :2]
-            seconds = 0.5 * np.arange(1, steps + 1)[:, None]
+            seconds = KEY_FRAME_SECONDS * np.arange(1, steps + 1)[:, None]
             guesses = {"standing still": np.zeros((steps, 2))}
             if boxes.velocity is not None:
                 guesses["constant velocity"] = boxes.velocity[i] * seconds
@@ -201,7 +201,7 @@ def _in_code(path: str) -> str:
 
 def _has_infos(data: Path) -> bool:
     try:
-        find_infos(data, "v1.0-mini", "val")
+        find_infos(data, MINI, "val")
     except UserError:
         return False
     return True
@@ -216,9 +216,7 @@ def _generate(data: Path) -> None:
     command += ["--scenes", "2", "--frames", str(frames), "--image-size", size, "--workers", "2"]
     subprocess.run([*command, "--visibility", str(DEMO_VISIBILITY)], check=True)
     if not _has_infos(data):
-        convert_folder(
-            str(data), "v1.0-mini", str(data.parent), "tracking_forecasting", forecasting=True
-        )
+        convert_folder(data, MINI, data.parent)
 
 
 def jpeg(picture: np.ndarray) -> bytes:

@@ -11,6 +11,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from pftrack.errors import UserError
+from pftrack.files import atomic
 from pftrack.paths import CODE
 
 FAST = "PFTRACK_NOTEBOOK_FAST"  # the notebooks' helpers use fewer frames when it is set
@@ -52,9 +53,8 @@ def execute(path: Path, out: Path, fast: bool = False, timeout: int = 900) -> fl
         problem = f"{error.ename}: {error.evalue}"
     except (CellTimeoutError, DeadKernelError) as error:
         problem = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-    temporary = out / f".{path.name}.writing"
-    nbformat.write(notebook, temporary)
-    os.replace(temporary, out / path.name)
+    with atomic(out / path.name) as file:
+        nbformat.write(notebook, file)
     if problem is not None:
         raise UserError(f"notebook {path.name} failed: {problem} (see {out / path.name})")
     return time.perf_counter() - start
@@ -83,7 +83,6 @@ def strip(path: Path, write: bool) -> bool:
     text = nbformat.writes(clean) + "\n"
     dirty = text != path.read_text()
     if dirty and write:
-        temporary = path.with_name(f".{path.name}.writing")
-        temporary.write_text(text)
-        os.replace(temporary, path)
+        with atomic(path) as file:
+            file.write(text)
     return dirty

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from pftrack.errors import UserError
+from pftrack.nuscenes.versions import TRAINVAL
 
 
 def main() -> int:
@@ -27,7 +28,7 @@ def main() -> int:
     commands.evaluate_and_report(
         args.result,
         args.dataroot or run.get("data_root") or "data/nuscenes",
-        args.version or run.get("version") or "v1.0-trainval",
+        args.version or run.get("version") or TRAINVAL,
         args.split or run.get("job", {}).get("split") or "val",
         args.out or args.result.resolve().parent,
     )

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pftrack.files import write_json
 from pftrack.tracking.job import InferenceJob, tracking_section
 from pftrack.tracking.runner import InferenceRun, run_inference
 from pftrack.tracking.sharding import choose_devices
@@ -99,8 +100,6 @@ def run_job(job: InferenceJob, args: argparse.Namespace, out_dir: Path) -> Infer
     devices = choose_devices(args.gpus, args.device)
     out_dir.mkdir(parents=True, exist_ok=True)
     run = run_inference(job, devices, out_dir, args.keep_scenes)
-    from pftrack.evaluation.run import write_json
-
     facts = {"job": asdict(job), "devices": devices, **asdict(run)}
     write_json(out_dir / RUN_FILE, json.loads(json.dumps(facts, default=str)))
     return run
@@ -137,11 +136,7 @@ def evaluate_and_report(
     from pftrack.evaluation.config import load_tracking_config
     from pftrack.evaluation.forecasting_metrics import evaluate_forecasts
     from pftrack.evaluation.ground_truth import load_ground_truth
-    from pftrack.evaluation.run import (
-        evaluate_results,
-        write_json,
-        write_metrics,
-    )
+    from pftrack.evaluation.run import evaluate_results, write_metrics
     from pftrack.evaluation.text import forecasting_table, tracking_table
     from pftrack.report.render import write_report
 

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pftrack import geometry
+from pftrack.nuscenes.facts import CLASSES, FUTURE_FRAMES, KEY_FRAME_SECONDS
 from pftrack.nuscenes.tables import Tables
-from pftrack.structures import CLASSES
 
-FUTURE_FRAMES = 13  # now and the 12 following key frames, 6 s
-FRAME_SECONDS = 0.5
 MAX_VELOCITY_GAP = 1.5  # s, from the devkit's box_velocity; twice that for central differences
 STATIC, LINEAR, OTHER = 0, 1, 2
 
@@ -149,7 +147,7 @@ def _future_type(
 ) -> np.ndarray:
     """How an object moves on: not by more than its own size, straight on within it, or else."""
     moved = locs[:, -1, :2] - locs[:, 0, :2]
-    straight = velocity * (FRAME_SECONDS * (mask.sum(1, keepdims=True) - 1))
+    straight = velocity * (KEY_FRAME_SECONDS * (mask.sum(1, keepdims=True) - 1))
     reach = size[:, :2].max(1, initial=0)
     static = np.linalg.norm(moved, axis=1) <= reach
     linear = np.linalg.norm(moved - straight, axis=1) <= reach

@@ -10,14 +10,13 @@ import numpy as np
 
 from pftrack import geometry
 from pftrack.conversion.annotations import (
-    FUTURE_FRAMES,
     Annotations,
     convert_annotations,
 )
 from pftrack.datasets.infos import Info
 from pftrack.errors import UserError
-from pftrack.nuscenes.tables import LIDAR, Tables
-from pftrack.structures import CAMERAS
+from pftrack.nuscenes.facts import CAMERAS, FUTURE_FRAMES, LIDAR
+from pftrack.nuscenes.tables import Tables
 
 MAX_SWEEPS = 10
 

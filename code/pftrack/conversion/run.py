@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,8 +12,10 @@ import numpy as np
 from pftrack.conversion.convert import Converter
 from pftrack.datasets.infos import Info
 from pftrack.errors import UserError
-from pftrack.nuscenes.splits import SPLITS, scene_names
-from pftrack.nuscenes.tables import LIDAR, Tables, load_tables, tables_size
+from pftrack.files import atomic
+from pftrack.nuscenes.facts import LIDAR
+from pftrack.nuscenes.tables import Tables, load_tables, tables_size
+from pftrack.nuscenes.versions import INFO_TAG, SPLITS, TEST, info_file_name, scene_names
 
 # Pickle protocol of the original's files; any Python 3 reads it.
 _PROTOCOL = 4
@@ -24,7 +25,7 @@ def convert_folder(
     root: str | Path,
     version: str,
     out_dir: str | Path,
-    extra_tag: str = "tracking_forecasting",
+    extra_tag: str = INFO_TAG,
     forecasting: bool = True,
     workers: int = 0,
 ) -> list[Path]:
@@ -64,7 +65,7 @@ def convert_tables(
     tables: Tables,
     root: str | Path,
     out_dir: str | Path,
-    extra_tag: str = "tracking_forecasting",
+    extra_tag: str = INFO_TAG,
     forecasting: bool = True,
     scenes: set[str] | None = None,
     track: Callable[[Iterable[Info], int, str], Iterable[Info]] | None = None,
@@ -82,7 +83,7 @@ def convert_tables(
     Raises:
         UserError: no scene of the official splits.
     """
-    test = tables.version == "v1.0-test"
+    test = tables.version == TEST
     converter = Converter(tables, root, annotations=not test, forecasting=forecasting)
     chosen = {}
     for split in SPLITS[tables.version]:
@@ -102,18 +103,11 @@ def convert_tables(
             continue
         stream = converter.infos(samples)
         infos = list(track(stream, len(samples), split) if track else stream)
-        path = info_path(out_dir, extra_tag, tables.version, split)
+        path = Path(out_dir) / info_file_name(tables.version, split, extra_tag)
         write_infos(path, infos, tables.version)
         written.append((path, len(infos)))
         del infos, stream  # GBs: gone before the next split is made
     return written
-
-
-def info_path(out_dir: str | Path, extra_tag: str, version: str, split: str) -> Path:
-    """Name of the info file of a split; files of v1.0-mini carry ``-mini`` in it."""
-    if version == "v1.0-mini" and not extra_tag.endswith("-mini"):
-        extra_tag += "-mini"
-    return Path(out_dir) / f"{extra_tag}_infos_{split}.pkl"
 
 
 def scenes_with_images(tables: Tables, root: str | Path) -> set[str]:
@@ -134,12 +128,6 @@ def scenes_with_images(tables: Tables, root: str | Path) -> set[str]:
 
 def write_infos(path: Path, infos: list[Info], version: str) -> None:
     """Write an info file; it appears under its name only when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with partial.open("wb") as file:
-            content = {"infos": infos, "metadata": {"version": version}}
-            pickle.dump(content, file, protocol=_PROTOCOL)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic(path, "wb") as file:
+        content = {"infos": infos, "metadata": {"version": version}}
+        pickle.dump(content, file, protocol=_PROTOCOL)

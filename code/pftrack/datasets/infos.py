@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 
 from pftrack.errors import UserError
-from pftrack.structures import CAMERAS
-
-VERSIONS = ("v1.0-trainval", "v1.0-test", "v1.0-mini")
+from pftrack.nuscenes.facts import CAMERAS
+from pftrack.nuscenes.versions import SPLITS
 
 Info = dict[str, Any]
 
@@ -84,7 +83,7 @@ class InfoFile:
 
     Attributes:
         infos: frames of a scene are neighbours, in order of time; scenes in order of their start.
-        version: nuScenes version they were made from, one of :data:`VERSIONS`.
+        version: nuScenes version they were made from, one of :data:`SPLITS`.
     """
 
     infos: list[Info]
@@ -160,10 +159,10 @@ def _check_content(path: Path, content: Any) -> tuple[list[Any], str]:
             f"{path} is not an info file (no 'infos' list and 'metadata'): {_HOW_TO_MAKE}"
         )
     version = metadata.get("version")
-    if version not in VERSIONS:
+    if version not in SPLITS:
         raise UserError(
             f"info file {path} is of the unknown version {version!r} (known: "
-            f"{', '.join(VERSIONS)}): {_HOW_TO_MAKE}"
+            f"{', '.join(SPLITS)}): {_HOW_TO_MAKE}"
         )
     return infos, version
 

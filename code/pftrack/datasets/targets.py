@@ -9,9 +9,8 @@ import torch
 
 from pftrack.datasets.infos import Info
 from pftrack.geometry import in_bev_range
+from pftrack.nuscenes.facts import FUTURE_FRAMES
 from pftrack.structures import CLASSES, FrameTargets
-
-FUTURE_FRAMES = 13  # now and 6 s at 2 Hz
 
 
 def frame_targets(

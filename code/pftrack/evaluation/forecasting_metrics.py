@@ -14,9 +14,9 @@ import numpy as np
 
 from pftrack.evaluation.run import Evaluation
 from pftrack.evaluation.tables import BoxTable
+from pftrack.nuscenes.facts import KEY_FRAME_SECONDS
 
-STEP_SECONDS = 0.5
-STEPS_PER_HORIZON = {1: 2, 2: 4, 3: 6, 4: 8}  # seconds -> key frames
+STEPS_PER_HORIZON = {s: round(s / KEY_FRAME_SECONDS) for s in (1, 2, 3, 4)}  # s -> key frames
 MISS_DISTANCE = 2.0  # m, final displacement
 EPA_ALPHA = 0.5  # weight of a false positive in EPA
 METRICS = ("minADE", "minFDE", "MR", "EPA")
@@ -62,7 +62,7 @@ def predicted_positions(boxes: BoxTable, predictor: str, steps: int) -> np.ndarr
     if predictor == "stand_still":
         return np.broadcast_to(start, (len(boxes), steps, 2))
     if predictor == "constant_velocity":
-        seconds = STEP_SECONDS * np.arange(1, steps + 1)
+        seconds = KEY_FRAME_SECONDS * np.arange(1, steps + 1)
         return start + np.nan_to_num(boxes.velocity)[:, None] * seconds[:, None]
     if boxes.forecast is None or boxes.forecast.shape[1] < steps:
         return None

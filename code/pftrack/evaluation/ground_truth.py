@@ -9,15 +9,21 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pftrack.errors import UserError
 from pftrack.evaluation.tables import BoxTable, FrameTable
 from pftrack.evaluation.tracks import BikeRacks
-from pftrack.nuscenes.json_stream import iter_records
-from pftrack.nuscenes.splits import scene_names
+from pftrack.nuscenes.facts import LIDAR
+from pftrack.nuscenes.tables import (
+    Columns,
+    Row,
+    TokenIndex,
+    read_columns,
+    sensor_channels,
+)
+from pftrack.nuscenes.versions import scene_names
 
 # The devkit's category_to_tracking_name.
 TRACKING_NAME = {
@@ -68,117 +74,119 @@ def load_ground_truth(
         class_names: a box's label is the index of its tracking name here; others are dropped.
 
     Raises:
-        UserError: missing table, unknown split, or a table with a dangling token.
+        UserError: missing or damaged table, unknown split, or a table with a dangling token.
     """
     dataroot = Path(dataroot)
     root = dataroot / version
     if not root.is_dir():
         raise UserError(f"no nuScenes tables in {root}: check --dataroot and --version")
     names = set(scenes_of_split(dataroot, version, split))
-    scenes = [s for s in iter_records(root / "scene.json") if s["name"] in names]
-    if not scenes:
+    scenes = read_columns(root, "scene", ("token", "name"), lambda row: row["name"] in names)
+    if not scenes["name"]:
         raise UserError(f"no scene of split '{split}' in {root / 'scene.json'}")
-    try:
-        frames = _load_frames(root, scenes)
-        boxes, racks = _load_boxes(root, frames, class_names)
-    except KeyError as error:
-        raise UserError(
-            f"the tables in {root} do not fit together: {error.args[0]!r} is referred to or needed "
-            f"but missing"
-        ) from None
+    frames = _load_frames(root, scenes)
+    boxes, racks = _load_boxes(root, frames, class_names)
     return GroundTruth(frames, boxes, racks)
 
 
-def _load_frames(root: Path, scenes: list[dict[str, Any]]) -> FrameTable:
-    wanted = {scene["token"] for scene in scenes}
-    samples = {
-        s["token"]: s for s in iter_records(root / "sample.json") if s["scene_token"] in wanted
-    }
-    tokens: list[str] = []
-    number: list[int] = []
-    for n, scene in enumerate(scenes):
-        token = scene["first_sample_token"]
-        while True:
-            tokens.append(token)
-            number.append(n)
-            if token == scene["last_sample_token"]:
-                break
-            token = samples[token]["next"]
-    pose_of_sample = _lidar_pose_tokens(root, set(tokens))
-    needed = set(pose_of_sample.values())
-    position = {
-        p["token"]: p["translation"]
-        for p in iter_records(root / "ego_pose.json")
-        if p["token"] in needed
-    }
+def _load_frames(root: Path, scenes: Columns) -> FrameTable:
+    scene_tokens = scenes["token"].astype(str).tolist()
+    wanted = set(scene_tokens)
+    samples = read_columns(
+        root,
+        "sample",
+        ("token", "scene_token", "timestamp"),
+        lambda row: row["scene_token"] in wanted,
+    )
+    scene = TokenIndex("scene", scenes["token"]).rows(
+        "sample", "scene_token", samples["scene_token"]
+    )
+    order = np.lexsort((samples["timestamp"], scene))
+    tokens = samples["token"][order]
     return FrameTable(
-        sample_tokens=tokens,
-        scene=np.array(number),
-        timestamp=np.array([samples[t]["timestamp"] for t in tokens], np.int64),
-        ego=np.array([position[pose_of_sample[t]] for t in tokens], float),
-        scene_names=[s["name"] for s in scenes],
-        scene_tokens=[s["token"] for s in scenes],
+        sample_tokens=tokens.astype(str).tolist(),
+        scene=scene[order],
+        timestamp=samples["timestamp"][order],
+        ego=_ego_positions(root, tokens),
+        scene_names=scenes["name"],
+        scene_tokens=scene_tokens,
     )
 
 
-def _lidar_pose_tokens(root: Path, samples: set[str]) -> dict[str, str]:
-    """Ego pose token of the LIDAR_TOP key frame of each sample."""
-    lidars = {s["token"] for s in iter_records(root / "sensor.json") if s["channel"] == "LIDAR_TOP"}
-    mounts = {
-        c["token"]
-        for c in iter_records(root / "calibrated_sensor.json")
-        if c["sensor_token"] in lidars
-    }
-    return {
-        d["sample_token"]: d["ego_pose_token"]
-        for d in iter_records(root / "sample_data.json")
-        if d["is_key_frame"]
-        and d["calibrated_sensor_token"] in mounts
-        and d["sample_token"] in samples
-    }
+def _ego_positions(root: Path, samples: np.ndarray) -> np.ndarray:
+    """[F, 3] where the ego vehicle is at the LIDAR_TOP key frame of each sample, m, global."""
+    sensors = read_columns(root, "sensor", ("token", "channel"))
+    mounts = read_columns(root, "calibrated_sensor", ("token", "sensor_token"))
+    channels = sensor_channels(sensors, mounts)
+    wanted = set(samples.astype(str).tolist())
+
+    def of_lidar_key_frame(row: Row) -> bool:
+        return (
+            row["is_key_frame"]
+            and channels.get(row["calibrated_sensor_token"]) == LIDAR
+            and row["sample_token"] in wanted
+        )
+
+    names = ("sample_token", "ego_pose_token")
+    data = read_columns(root, "sample_data", names, of_lidar_key_frame)
+    rows = TokenIndex("sample_data", data["sample_token"]).rows("sample", "token", samples)
+    pose_tokens = data["ego_pose_token"][rows]
+    needed = set(pose_tokens.astype(str).tolist())
+    names = ("token", "translation")
+    poses = read_columns(root, "ego_pose", names, lambda row: row["token"] in needed)
+    rows = TokenIndex("ego_pose", poses["token"]).rows("sample_data", "ego_pose_token", pose_tokens)
+    return poses["translation"][rows]
 
 
 def _load_boxes(
     root: Path, frames: FrameTable, class_names: tuple[str, ...]
 ) -> tuple[BoxTable, BikeRacks]:
-    category = {c["token"]: c["name"] for c in iter_records(root / "category.json")}
-    category_of = {
-        i["token"]: category[i["category_token"]] for i in iter_records(root / "instance.json")
-    }
-    label_of = {name: label for label, name in enumerate(class_names)}
-    frame_of = frames.index()
-    tracks: dict[str, int] = {}
-    boxes: list[tuple] = []
-    racks: list[tuple] = []
-    for a in iter_records(root / "sample_annotation.json"):
-        frame = frame_of.get(a["sample_token"])
-        if frame is None:
-            continue
-        name = category_of[a["instance_token"]]
-        label = label_of.get(TRACKING_NAME.get(name, ""))
-        if label is not None:
-            track = tracks.setdefault(a["instance_token"], len(tracks))
-            points = a["num_lidar_pts"] + a["num_radar_pts"]
-            level = int(a.get("visibility_token") or 0)
-            boxes.append((frame, track, label, points, level, *a["translation"]))
-        elif name == BIKE_RACK:
-            racks.append((frame, *a["translation"], *a["size"], *a["rotation"]))
-    rows = np.array(boxes, float).reshape(-1, 8)
-    rows = rows[np.argsort(rows[:, 0], kind="stable")]
-    integers = rows[:, :5].astype(np.int64)
-    table = BoxTable(
-        frame=integers[:, 0],
-        track=integers[:, 1],
-        label=integers[:, 2],
-        num_pts=integers[:, 3],
-        visibility=integers[:, 4],
-        center=rows[:, 5:].copy(),
-        score=np.full(len(rows), -1.0),
-        velocity=np.full((len(rows), 2), np.nan),
-        interpolated=np.zeros(len(rows), bool),
-        forecast=None,
-        track_names=list(tracks),
+    categories = read_columns(root, "category", ("token", "name"))
+    instances = read_columns(root, "instance", ("token", "category_token"))
+    category = TokenIndex("category", categories["token"]).rows(
+        "instance", "category_token", instances["category_token"]
     )
-    rack = np.array(racks, float).reshape(-1, 11)
-    rack = rack[np.argsort(rack[:, 0], kind="stable")]
-    return table, BikeRacks(rack[:, 0].astype(np.int64), rack[:, 1:4], rack[:, 4:7], rack[:, 7:])
+    frame_of = frames.index()
+    rows = read_columns(
+        root,
+        "sample_annotation",
+        (
+            *("sample_token", "instance_token", "translation", "size", "rotation"),
+            *("num_lidar_pts", "num_radar_pts", "visibility_token"),
+        ),
+        lambda row: row["sample_token"] in frame_of,
+    )
+    frame = np.array([frame_of[t] for t in rows["sample_token"].astype(str).tolist()], np.int64)
+    instance = TokenIndex("instance", instances["token"]).rows(
+        "sample_annotation", "instance_token", rows["instance_token"]
+    )
+    label_of = {name: label for label, name in enumerate(class_names)}
+    names = categories["name"]
+    labels = np.array([label_of.get(TRACKING_NAME.get(name, ""), -1) for name in names], np.int64)
+    label = labels[category][instance]
+    is_rack = np.array([name == BIKE_RACK for name in names], bool)[category][instance]
+
+    tracked = np.flatnonzero(label >= 0)
+    # Tracks are numbered as they occur in the table.
+    found, first, number = np.unique(instance[tracked], return_index=True, return_inverse=True)
+    by_occurrence = np.argsort(first)
+    track = np.argsort(by_occurrence)[number]
+    in_order = np.argsort(frame[tracked], kind="stable")
+    tracked, track = tracked[in_order], track[in_order]
+    table = BoxTable(
+        frame=frame[tracked],
+        track=track,
+        label=label[tracked],
+        num_pts=(rows["num_lidar_pts"] + rows["num_radar_pts"])[tracked],
+        visibility=np.array([int(rows["visibility_token"][i] or 0) for i in tracked], np.int64),
+        center=rows["translation"][tracked],
+        score=np.full(len(tracked), -1.0),
+        velocity=np.full((len(tracked), 2), np.nan),
+        interpolated=np.zeros(len(tracked), bool),
+        forecast=None,
+        track_names=instances["token"][found[by_occurrence]].astype(str).tolist(),
+    )
+    racks = np.flatnonzero(is_rack)
+    racks = racks[np.argsort(frame[racks], kind="stable")]
+    poses = (rows[name][racks] for name in ("translation", "size", "rotation"))
+    return table, BikeRacks(frame[racks], *poses)

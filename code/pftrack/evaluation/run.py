@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import Any
 
 from pftrack.evaluation.config import TrackingConfig
 from pftrack.evaluation.ground_truth import GroundTruth
+from pftrack.evaluation.submission import load_results
 from pftrack.evaluation.tables import BoxTable, FrameTable
 from pftrack.evaluation.tracking_metrics import TrackingResult, evaluate_tracking
 from pftrack.evaluation.tracks import (
@@ -19,7 +18,7 @@ from pftrack.evaluation.tracks import (
     interpolate_tracks,
     mean_track_scores,
 )
-from pftrack.nuscenes.results_file import load_results
+from pftrack.files import write_json
 
 
 @dataclass
@@ -75,11 +74,3 @@ def write_metrics(evaluation: Evaluation, out_dir: str | Path) -> dict[str, Any]
     write_json(Path(out_dir) / "metrics_summary.json", summary)
     write_json(Path(out_dir) / "metrics_details.json", tracking.details())
     return summary
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a file that is either complete or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2), encoding="utf-8")
-    os.replace(temporary, path)

@@ -20,6 +20,7 @@ from pftrack.evaluation.matching import (
     find_pairs,
 )
 from pftrack.evaluation.tables import BoxTable, FrameTable
+from pftrack.nuscenes.facts import KEY_FRAME_SECONDS
 
 SUMMED = ("mt", "ml", "tp", "fp", "fn", "ids", "frag")
 THRESHOLD_METRICS = (
@@ -27,7 +28,6 @@ THRESHOLD_METRICS = (
     *("tp", "fp", "fn", "ids", "frag", "tid", "lgd"),
 )
 METRICS = ("amota", "amotp", *THRESHOLD_METRICS)
-SECONDS_PER_FRAME = 0.5  # the devkit counts key frames and multiplies
 
 
 @dataclass
@@ -250,8 +250,8 @@ def _track_metrics(
         "mt": float((ratio >= 0.8).sum()),
         "ml": float((ratio < 0.2).sum()),
         "frag": float(run_starts.sum() - count),
-        "tid": delay.sum() * SECONDS_PER_FRAME / count if count else float("nan"),
-        "lgd": longest.sum() * SECONDS_PER_FRAME / count if count else float("nan"),
+        "tid": delay.sum() * KEY_FRAME_SECONDS / count if count else float("nan"),
+        "lgd": longest.sum() * KEY_FRAME_SECONDS / count if count else float("nan"),
     }
 
 

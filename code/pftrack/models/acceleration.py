@@ -1,7 +1,13 @@
-"""Options that make inference faster and change numbers a little; bounds: docs/inference.md."""
+"""What makes a network faster and changes numbers a little: precision, compilation, fused norms.
+
+Bounds: docs/inference.md.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -11,6 +17,7 @@ from torch import nn
 from pftrack.errors import UserError
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+PRECISIONS = ("fp32", *DTYPES)
 
 
 def fuse_conv_bn(model: nn.Module) -> int:
@@ -31,9 +38,57 @@ def fuse_conv_bn(model: nn.Module) -> int:
 
 def compile_network(model: Any) -> None:
     """Compile backbone, neck and head; the first frames are slow."""
-    for name in ("img_backbone", "img_neck", "pts_bbox_head"):
-        module = getattr(model, name)
-        module.forward = torch.compile(module.forward, dynamic=name == "pts_bbox_head")
+    compile_modules(model, ("img_backbone", "img_neck"), dynamic=False)
+    compile_modules(model, ("pts_bbox_head",), dynamic=True)  # any number of queries
+
+
+def compile_modules(model: nn.Module, names: Sequence[str], **options: Any) -> None:
+    """Compile submodules in place, on their first call; names in the state dict stay.
+
+    Args:
+        names: of submodules, e.g. ``img_backbone``; of one that is not called itself
+            (``STReasoner``) the parts are compiled.
+        options: of ``torch.compile``.
+
+    Raises:
+        UserError: no such submodule, one of torch's own layers (compiling them has no effect), or
+            no C++ compiler (TorchInductor needs one on every device).
+    """
+    if not names:
+        return
+    parts = [name for name, _ in model.named_children()]
+    for name in names:
+        try:
+            model.get_submodule(name)
+        except AttributeError:
+            raise UserError(
+                f"compile={name}: the model has no such part; it has {', '.join(parts)}"
+            ) from None
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise UserError(
+            f"compile={','.join(names)} needs a C++ compiler and there is no '{compiler}': install "
+            "one, set CXX, or leave 'compile' out"
+        )
+    for name in names:
+        modules = list(_compilable(model.get_submodule(name)))
+        if not modules:
+            raise UserError(
+                f"compile={name}: torch.compile leaves torch's own layers as they are; name a part "
+                "with a forward of its own"
+            )
+        for module in modules:
+            module.compile(**options)
+
+
+def _compilable(module: nn.Module) -> Iterator[nn.Module]:
+    """The module, or those of its parts that have a ``forward`` which is not torch's own."""
+    torchs_own = type(module).__module__.startswith("torch.")
+    if type(module).forward is not nn.Module.forward and not torchs_own:
+        yield module
+        return
+    for child in module.children():
+        yield from _compilable(child)
 
 
 def precision_context(precision: str, device: torch.device) -> AbstractContextManager[Any]:
@@ -47,3 +102,8 @@ def precision_context(precision: str, device: torch.device) -> AbstractContextMa
     if precision not in DTYPES:
         raise UserError(f"unknown precision '{precision}': use fp32, fp16 or bf16")
     return torch.autocast(device.type, DTYPES[precision])
+
+
+def full_precision(like: torch.Tensor) -> AbstractContextManager[Any]:
+    """No autocast on the device of ``like``: positions and costs need the digits of float32."""
+    return torch.autocast(like.device.type, enabled=False)

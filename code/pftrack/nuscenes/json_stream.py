@@ -8,7 +8,7 @@ library's C scanner, from a buffer that holds little more than that element.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,18 +20,30 @@ _WHITESPACE = " \t\n\r"
 _TAIL = 32
 
 
+class InvalidJson(UserError):
+    """A file that is not JSON, or ends too early; ``reason``: what is wrong where."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} is not valid JSON: {reason}")
+        self.reason = reason
+
+
 class JsonReader:
     """Walks through one JSON document.
 
     ``keys()`` and ``items()`` iterate over the object or array that comes next; inside ``keys()``
     the caller takes each value with ``value()``, ``keys()`` or ``items()`` before it goes on.
 
+    Args:
+        progress: told the number of characters read, block by block.
+
     Raises:
-        UserError: the file is not readable, not JSON, or ends too early.
+        UserError: the file is not readable, not JSON, or ends too early (:class:`InvalidJson`).
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, progress: Callable[[int], object] | None = None):
         self.path = Path(path)
+        self._progress = progress
         self._buffer = ""
         self._at = 0
         self._read_before = 0
@@ -138,24 +150,15 @@ class JsonReader:
             chunk = self._file.read(size)
         except UnicodeDecodeError:
             raise self._error("not UTF-8 text", len(self._buffer)) from None
+        if self._progress is not None and chunk:
+            self._progress(len(chunk))
         self._eof = not chunk
         self._read_before += self._at
         self._buffer = self._buffer[self._at :] + chunk
         self._at = 0
 
-    def _error(self, message: str, position: int) -> UserError:
+    def _error(self, message: str, position: int) -> InvalidJson:
         if self._eof and position >= len(self._buffer) - _TAIL:
             message = "the file ends too early (truncated?)"
         where = self._read_before + position
-        return UserError(f"{self.path} is not valid JSON: {message} at character {where}")
-
-
-def iter_records(path: str | Path) -> Iterator[dict[str, Any]]:
-    """Yield the records of a JSON file that holds one array of objects, such as a nuScenes table.
-
-    Raises:
-        UserError: see :class:`JsonReader`.
-    """
-    with JsonReader(path) as reader:
-        yield from reader.items()
-        reader.end()
+        return InvalidJson(self.path, f"{message} at character {where}")

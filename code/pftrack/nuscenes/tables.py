@@ -6,7 +6,7 @@ A tenth of the memory of the tables as Python objects, and every later step work
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,53 +16,35 @@ from typing import Any
 import numpy as np
 
 from pftrack.errors import UserError
-from pftrack.nuscenes.json_rows import iter_rows
-from pftrack.nuscenes.version_folder import version_folder
-from pftrack.structures import CAMERAS
+from pftrack.nuscenes.facts import CAMERAS, LIDAR
+from pftrack.nuscenes.table_files import iter_rows
+from pftrack.nuscenes.versions import version_folder
 
-LIDAR = "LIDAR_TOP"
-_CHUNK = 100_000
+_CHUNK = 20_000
 
-# Columns read from each table, and how they are kept: token and text as bytes and str, the rest as
-# numbers of the given kind.
-_COLUMNS: dict[str, dict[str, str]] = {
-    "scene": {"token": "token", "name": "text"},
-    "sample": {"token": "token", "scene_token": "token", "timestamp": "int"},
-    "sensor": {"token": "token", "channel": "text"},
-    "calibrated_sensor": {
-        "token": "token",
-        "sensor_token": "token",
-        "translation": "float",
-        "rotation": "float",
-        "camera_intrinsic": "object",
-    },
-    "ego_pose": {"token": "token", "translation": "float", "rotation": "float"},
-    "sample_data": {
-        "token": "token",
-        "sample_token": "token",
-        "ego_pose_token": "token",
-        "calibrated_sensor_token": "token",
-        "timestamp": "int",
-        "is_key_frame": "int",
-        "filename": "text",
-        "prev": "token",
-    },
-    "category": {"token": "token", "name": "text"},
-    "instance": {"token": "token", "category_token": "token"},
-    "sample_annotation": {
-        "token": "token",
-        "sample_token": "token",
-        "instance_token": "token",
-        "translation": "float",
-        "size": "float",
-        "rotation": "float",
-        "prev": "token",
-        "next": "token",
-        "num_lidar_pts": "int",
-        "num_radar_pts": "int",
-    },
-}
+# How columns are kept: numbers as arrays, what is named here otherwise as text; tokens as bytes.
 _VECTORS = {"translation": 3, "size": 3, "rotation": 4}
+_INTEGERS = ("timestamp", "is_key_frame", "num_lidar_pts", "num_radar_pts")
+_TEXT = ("name", "channel", "filename", "camera_intrinsic", "visibility_token")
+# What :func:`load_tables` reads.
+_COLUMNS = {
+    "scene": ("token", "name"),
+    "sample": ("token", "scene_token", "timestamp"),
+    "sensor": ("token", "channel"),
+    "calibrated_sensor": ("token", "sensor_token", "translation", "rotation", "camera_intrinsic"),
+    "ego_pose": ("token", "translation", "rotation"),
+    "sample_data": (
+        *("token", "sample_token", "ego_pose_token", "calibrated_sensor_token", "timestamp"),
+        *("is_key_frame", "filename", "prev"),
+    ),
+    "category": ("token", "name"),
+    "instance": ("token", "category_token"),
+    "sample_annotation": (
+        *("token", "sample_token", "instance_token", "translation", "size", "rotation"),
+        *("prev", "next", "num_lidar_pts", "num_radar_pts"),
+    ),
+}
+Row = Mapping[str, Any]
 Columns = dict[str, Any]
 
 
@@ -101,10 +83,11 @@ def load_tables(
         UserError: a missing or damaged table, a row without a column, a dangling token.
     """
     folder = version_folder(root, version)
-    small = {name: read_columns(folder, name) for name in ("scene", "sensor", "calibrated_sensor")}
-    channels = _sensor_channels(small["sensor"], small["calibrated_sensor"])
+    first = ("scene", "sensor", "calibrated_sensor")
+    small = {name: read_columns(folder, name, _COLUMNS[name]) for name in first}
+    channels = sensor_channels(small["sensor"], small["calibrated_sensor"])
     rest = [name for name in _COLUMNS if name not in small]
-    read = partial(read_columns, folder, channels=channels)
+    read = partial(_read_table, folder, channels)
     if workers > 1:
         # Forked: the readers need nothing but this module, importing it anew takes seconds.
         with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
@@ -131,57 +114,67 @@ def tables_size(root: str | Path, version: str) -> int:
 def read_columns(
     folder: Path,
     table: str,
-    channels: Mapping[str, str] | None = None,
+    names: Sequence[str],
+    keep: Callable[[Row], bool] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Columns:
-    """One table as columns; of ``sample_data`` only the rows that are used (:class:`Tables`)."""
-    kinds = _COLUMNS[table]
+    """Columns of one table: vectors [n, 3 or 4] and numbers [n], tokens as bytes, else lists.
+
+    Args:
+        names: of the columns.
+        keep: only rows for which it is true.
+        progress: see :func:`iter_rows`.
+
+    Raises:
+        UserError: no such table, damaged, a row without a column, a value of another kind.
+    """
     path = folder / f"{table}.json"
     chunks: list[Columns] = []
     rows: list[list[Any]] = []
-    names = list(kinds)
-    filtered = table == "sample_data"
 
     def flush() -> None:
         values = list(zip(*rows, strict=True)) if rows else [()] * len(names)
-        chunks.append(
-            {n: _column(path, n, kinds[n], v) for n, v in zip(names, values, strict=True)}
-        )
+        chunks.append({n: _column(path, n, v) for n, v in zip(names, values, strict=True)})
         rows.clear()
 
     for number, row in enumerate(iter_rows(path, progress)):
-        if filtered and not _is_used(row, channels or {}):
-            continue
         try:
-            rows.append([row[name] for name in names])
-        except (KeyError, TypeError):
-            missing = [n for n in names if not isinstance(row, dict) or n not in row]
-            raise UserError(f"table {path}, row {number}: no column '{missing[0]}'") from None
+            if keep is None or keep(row):
+                rows.append([row[name] for name in names])
+        except KeyError as error:
+            raise UserError(f"table {path}, row {number}: no column {error}") from None
+        except TypeError:
+            raise UserError(f"table {path}, row {number}: not an object with columns") from None
         if len(rows) == _CHUNK:
             flush()
     flush()
     return {name: _join([chunk[name] for chunk in chunks]) for name in names}
 
 
-def _is_used(row: Any, channels: Mapping[str, str]) -> bool:
-    """Whether a ``sample_data`` row is of a camera at a key frame or of the lidar."""
-    try:
+def _read_table(
+    folder: Path,
+    channels: Mapping[str, str],
+    table: str,
+    progress: Callable[[int], object] | None = None,
+) -> Columns:
+    def of_camera_key_frame_or_lidar(row: Row) -> bool:
         channel = channels.get(row["calibrated_sensor_token"])
         # An unknown sensor is kept, so that it is reported as dangling.
         return channel in (None, LIDAR) or (row["is_key_frame"] and channel in CAMERAS)
-    except (KeyError, TypeError):
-        return True
+
+    keep = of_camera_key_frame_or_lidar if table == "sample_data" else None
+    return read_columns(folder, table, _COLUMNS[table], keep, progress)
 
 
-def _column(path: Path, name: str, kind: str, values: Any) -> Any:
+def _column(path: Path, name: str, values: Any) -> Any:
     try:
-        if kind == "token":
-            return np.array(values, dtype=np.bytes_) if values else np.empty(0, "S1")
-        if kind == "float":
+        if name in _VECTORS:
             return np.array(values, dtype=np.float64).reshape(len(values), _VECTORS[name])
-        if kind == "int":
+        if name in _INTEGERS:
             return np.array(values, dtype=np.int64)
-        return list(values)
+        if name in _TEXT:
+            return list(values)
+        return np.array(values, dtype=np.bytes_) if values else np.empty(0, "S1")
     except (ValueError, TypeError, UnicodeError) as error:
         raise UserError(f"table {path}, column '{name}': unexpected values ({error})") from None
 
@@ -192,7 +185,8 @@ def _join(chunks: list[Any]) -> Any:
     return np.concatenate(chunks)
 
 
-def _sensor_channels(sensor: Columns, calibrated: Columns) -> dict[str, str]:
+def sensor_channels(sensor: Columns, calibrated: Columns) -> dict[str, str]:
+    """Channel of each ``calibrated_sensor`` token; also adds the column ``channel`` to them."""
     rows = TokenIndex("sensor", sensor["token"]).rows(
         "calibrated_sensor", "sensor_token", calibrated["sensor_token"]
     )

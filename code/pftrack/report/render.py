@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pftrack.evaluation.analysis import TrackEvent
 from pftrack.evaluation.forecasting_metrics import evaluate_forecasts
-from pftrack.evaluation.run import Evaluation, write_json
+from pftrack.evaluation.run import Evaluation
 from pftrack.evaluation.text import format_metric
+from pftrack.files import atomic, write_json
 from pftrack.report.charts import FrameViews, line_chart
 from pftrack.report.content import RunFacts, report_content
 from pftrack.report.environment import environment
@@ -34,15 +33,11 @@ def write_report(
     content = report_content(evaluation, forecasting, facts, environment())
     paths = {kind: out_dir / f"report.{kind}" for kind in ("html", "json", "png")}
     write_json(paths["json"], content)
-    _replace(paths["html"], lambda path: path.write_text(_html(content, evaluation), "utf-8"))
-    _replace(paths["png"], lambda path: _picture(content, path))
+    with atomic(paths["html"]) as file:
+        file.write(_html(content, evaluation))
+    with atomic(paths["png"], "wb") as file:
+        _picture(content, file)
     return paths
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    write(temporary)
-    os.replace(temporary, path)
 
 
 def _html(content: dict[str, Any], evaluation: Evaluation) -> str:
@@ -103,7 +98,7 @@ def _pivot(rows: list[dict[str, Any]], column: str, value: str) -> dict[str, Any
     return {"columns": columns, "lines": lines}
 
 
-def _picture(content: dict[str, Any], path: Path) -> None:
+def _picture(content: dict[str, Any], file: IO[bytes]) -> None:
     """The summary as one picture: per-class AMOTA and the curves it is the mean of."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -132,4 +127,4 @@ def _picture(content: dict[str, Any], path: Path) -> None:
         f"AMOTP {_text('amotp', overall['amotp'])}   MOTA {_text('mota', overall['mota'])}   "
         f"IDS {_text('ids', overall['ids'])}"
     )
-    figure.savefig(path, format="png", dpi=110)
+    figure.savefig(file, format="png", dpi=110)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pftrack.errors import UserError
-from pftrack.evaluation.run import write_json
+from pftrack.files import write_json
 from pftrack.paths import CODE
 from pftrack.retraining.child import run_child
 from pftrack.retraining.comparison import compare, losses_table, metrics_table

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from pftrack.config import find_config, load_config
-from pftrack.datasets.infos import VERSIONS, load_infos
+from pftrack.datasets.infos import load_infos
 from pftrack.errors import UserError
+from pftrack.nuscenes.versions import SPLITS
 from pftrack.retraining.evaluation import Evaluation
 from pftrack.retraining.history import read_runs, step_seconds
 from pftrack.retraining.record import Stage
@@ -175,7 +176,7 @@ class StagePlan:
         if not self._data("val", "ann_file").is_file():
             return f"no info file {self._data('val', 'ann_file')}"
         root = self._data("val", "data_root")
-        if not any((root / version).is_dir() for version in VERSIONS):
+        if not any((root / version).is_dir() for version in SPLITS):
             return f"no nuScenes tables in {root}"
         return None
 

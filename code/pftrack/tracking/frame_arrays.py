@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pftrack.nuscenes.json_stream import JsonReader
+from pftrack.files import atomic
+from pftrack.nuscenes.results_file import read_results
 
 _WIDTH = {"translation": 3, "size": 3, "rotation": 4, "velocity": 2}
 
@@ -19,24 +19,14 @@ def write_pickle(result_path: str | Path, out: str | Path) -> None:
 
     Only plain values and numpy arrays; one entry per frame in the order of the results file.
     """
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
+    with atomic(out, "wb") as file:
         pickle.dump(_frames(result_path), file)
-    os.replace(temporary, out)
 
 
 def _frames(result_path: str | Path) -> list[dict[str, Any]]:
-    frames = []
-    with JsonReader(result_path) as reader:
-        for key in reader.keys():  # noqa: SIM118, a method of the reader
-            if key != "results":
-                reader.value()
-                continue
-            for token in reader.keys():  # noqa: SIM118
-                frames.append({"sample_token": token, **_columns(reader.value())})
-    return frames
+    return [
+        {"sample_token": token, **_columns(boxes)} for token, boxes in read_results(result_path)
+    ]
 
 
 def _columns(boxes: list[dict[str, Any]]) -> dict[str, Any]:

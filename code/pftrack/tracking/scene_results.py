@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pftrack.files import atomic
 
 Box = dict[str, Any]
 META = {
@@ -48,9 +49,8 @@ class SceneStore:
 
     def save(self, scene: str, result: SceneResult) -> None:
         """Store a finished scene; it is there as a whole or not at all."""
-        temporary = self.folder / f".{scene}.{os.getpid()}.tmp"
-        temporary.write_text(json.dumps(vars(result)), encoding="utf-8")
-        os.replace(temporary, self.folder / f"{scene}.json")
+        with atomic(self.folder / f"{scene}.json") as file:
+            file.write(json.dumps(vars(result)))
 
     def load(self, scene: str) -> SceneResult | None:
         """A finished scene; None when it is not finished or not readable."""
@@ -76,10 +76,7 @@ def file_identity(path: str | Path) -> list[Any]:
 
 def write_results(path: str | Path, scenes: Iterable[SceneResult]) -> None:
     """Write a submission file scene by scene; complete or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
+    with atomic(path) as file:
         file.write(f'{{"meta": {json.dumps(META)}, "results": {{')
         separator = ""
         for scene in scenes:
@@ -87,4 +84,3 @@ def write_results(path: str | Path, scenes: Iterable[SceneResult]) -> None:
                 file.write(f"{separator}{json.dumps(token)}: {json.dumps(boxes)}")
                 separator = ", "
         file.write("}}")
-    os.replace(temporary, path)

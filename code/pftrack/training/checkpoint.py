@@ -14,6 +14,7 @@ import errno
 import os
 import random
 import re
+import shutil
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ import numpy as np
 import torch
 
 from pftrack.errors import UserError
+from pftrack.files import atomic, atomic_path
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 SNAPSHOTS_KEPT = 2
@@ -58,21 +60,14 @@ def set_rng_state(state: Mapping[str, Any]) -> None:
 
 
 def save_atomically(content: Mapping[str, Any], path: Path) -> None:
-    """Write a checkpoint to a temporary name, flush it to the disk, rename it.
-
-    Whatever happens in between, ``path`` holds the old file, no file, or the whole new one.
+    """Write a checkpoint: ``path`` is the old file, no file, or the whole new one.
 
     Raises:
         UserError: no space left, or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with atomic(path, "wb") as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
         cause = _os_error(error)
         if cause is None:
@@ -82,8 +77,6 @@ def save_atomically(content: Mapping[str, Any], path: Path) -> None:
             f"cannot write checkpoint '{path}': {reason}; training stopped, earlier checkpoints "
             "are whole: make room and start again, it resumes (--auto-resume)"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _os_error(error: BaseException | None) -> OSError | None:
@@ -93,14 +86,6 @@ def _os_error(error: BaseException | None) -> OSError | None:
             return error
         error = error.__cause__ or error.__context__
     return None
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def is_whole(path: Path) -> bool:
@@ -176,24 +161,18 @@ def prune(folder: Path, max_keep: int) -> None:
 
 def link_latest(path: Path) -> None:
     """Point ``latest.pth`` beside ``path`` at it, atomically."""
-    temporary = path.with_name(f".latest.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(path.name)
-    os.replace(temporary, path.with_name("latest.pth"))
+    with atomic_path(path.with_name("latest.pth")) as temporary:
+        temporary.symlink_to(path.name)
 
 
 def copy_best(path: Path, metric: str) -> Path:
     """Keep a checkpoint as ``best_<metric>.pth``, sharing the bytes where the disk can."""
-    import shutil
-
     best = path.with_name(f"best_{metric}.pth")
-    temporary = path.with_name(f".{best.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(path, temporary)
-    except OSError:
-        shutil.copyfile(path, temporary)
-    os.replace(temporary, best)
+    with atomic_path(best) as temporary:
+        try:
+            os.link(path, temporary)
+        except OSError:
+            shutil.copyfile(path, temporary)
     return best
 
 

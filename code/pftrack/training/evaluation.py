@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pftrack.files import atomic
 from pftrack.training import distributed
 from pftrack.training.distributed import World
 from pftrack.training.settings import EvaluationSettings
@@ -87,7 +87,6 @@ class EvaluationHistory:
         name = self.settings.save_best
         earlier = [values[name] for values in history.values() if name in values]
         history[epoch] = metrics
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(history, indent=1))
-        os.replace(temporary, self.path)
+        with atomic(self.path) as file:
+            file.write(json.dumps(history, indent=1))
         return name in metrics and metrics[name] > max(earlier, default=float("-inf"))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,10 @@ from torch.utils.data import DataLoader
 
 from pftrack.checkpoints.reading import load_checkpoint_file, load_into
 from pftrack.errors import UserError
+from pftrack.models.acceleration import compile_modules, precision_context
 from pftrack.structures import ClipBatch
 from pftrack.training import checkpoint as ckpt
 from pftrack.training import distributed
-from pftrack.training.compilation import compile_modules
 from pftrack.training.distributed import World
 from pftrack.training.evaluation import EvaluationHistory
 from pftrack.training.logs import TrainLog
@@ -150,7 +149,7 @@ class Trainer:
         rng = ckpt.rng_state()
         self._set_learning_rate()
         batch = batch.to(self.world.device, non_blocking=True).normalized()
-        with self._autocast():
+        with precision_context(self.settings.precision, self.world.device):
             losses = dict(parallel(batch))
         total = torch.stack([v.float() for k, v in losses.items() if "loss" in k]).sum()
         self.scaler.scaler.scale(total).backward()
@@ -201,12 +200,6 @@ class Trainer:
             static_graph=self.settings.static_graph,
             find_unused_parameters=self.settings.find_unused_parameters,
         ).train()
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.settings.precision)
-        if dtype is None:
-            return nullcontext()
-        return torch.autocast(self.world.device.type, dtype=dtype)
 
     def _set_learning_rate(self) -> None:
         for group in self.optimizer.param_groups:

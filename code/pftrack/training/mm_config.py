@@ -14,6 +14,7 @@ from typing import Any
 
 from pftrack import stated
 from pftrack.errors import UserError
+from pftrack.models.acceleration import PRECISIONS
 from pftrack.stated import accept, same, unknown_setting
 from pftrack.training.settings import (
     CheckpointSettings,
@@ -24,8 +25,6 @@ from pftrack.training.settings import (
     ScheduleSettings,
     TrainSettings,
 )
-
-PRECISIONS = ("fp32", "fp16", "bf16")
 
 # Read by others, so that a misspelling of them is noticed too.
 _READ_ELSEWHERE = {"model", "data", "class_names", "custom_imports", "plugin", "plugin_dir"}

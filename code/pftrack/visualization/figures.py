@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from pftrack.structures import CAMERAS
+from pftrack.nuscenes.facts import CAMERAS, KEY_FRAME_SECONDS
 from pftrack.visualization.attention import TrackAttention
 
 CAMERA_LABELS = [name.removeprefix("CAM_").replace("_", " ").lower() for name in CAMERAS]
@@ -99,7 +99,8 @@ def time_shares(attention: TrackAttention) -> Figure:
         image = axes.imshow(table, aspect="auto", cmap="magma", vmin=0, vmax=1)
         frames = [f"t-{k}" if k else "now" for k in range(table.shape[1] - 1, -1, -1)]
         axes.set_xticks(range(table.shape[1]), frames)
-        axes.set_yticks(range(len(table)), [f"+{0.5 * (i + 1):.1f} s" for i in range(len(table))])
+        ahead = [f"+{KEY_FRAME_SECONDS * (i + 1):.1f} s" for i in range(len(table))]
+        axes.set_yticks(range(len(table)), ahead)
         if title == "past":
             axes.set_yticks([])
         axes.set_title(f"{title} reasoning")
@@ -122,7 +123,7 @@ def attention_overlay(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return (image * (1 - alpha) + colors * alpha).astype(np.uint8)
 
 
-def score_timelines(runs: Mapping[str, Sequence[Any]], seconds: float = 0.5) -> Figure:
+def score_timelines(runs: Mapping[str, Sequence[Any]]) -> Figure:
     """Number of reported tracks over time, one line per run.
 
     Args:
@@ -130,7 +131,7 @@ def score_timelines(runs: Mapping[str, Sequence[Any]], seconds: float = 0.5) -> 
     """
     figure, axes = plt.subplots(figsize=(8, 3))
     for name, frames in runs.items():
-        axes.plot(np.arange(len(frames)) * seconds, [len(b) for b in frames], label=name)
+        axes.plot(np.arange(len(frames)) * KEY_FRAME_SECONDS, [len(b) for b in frames], label=name)
     axes.set(xlabel="time (s)", ylabel="tracks")
     axes.legend()
     axes.grid(alpha=0.3)
@@ -138,7 +139,7 @@ def score_timelines(runs: Mapping[str, Sequence[Any]], seconds: float = 0.5) -> 
     return figure
 
 
-def forecast_errors(errors: Mapping[str, np.ndarray], seconds: float = 0.5) -> Figure:
+def forecast_errors(errors: Mapping[str, np.ndarray]) -> Figure:
     """Mean displacement error by horizon, one line per method.
 
     Args:
@@ -147,7 +148,7 @@ def forecast_errors(errors: Mapping[str, np.ndarray], seconds: float = 0.5) -> F
     figure, axes = plt.subplots(figsize=(6, 3))
     for name, table in errors.items():
         known = np.isfinite(table).any(axis=0)
-        steps = np.arange(1, table.shape[1] + 1)[known] * seconds
+        steps = np.arange(1, table.shape[1] + 1)[known] * KEY_FRAME_SECONDS
         axes.plot(steps, np.nanmean(table[:, known], axis=0), marker="o", label=name)
     axes.set(xlabel="horizon (s)", ylabel="mean error (m)")
     axes.legend()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,12 @@ from pftrack.boxes import Boxes
 from pftrack.datasets.frames import info_to_frame, resolve_path
 from pftrack.datasets.infos import Info, InfoFile, load_infos
 from pftrack.errors import UserError
-from pftrack.nuscenes.json_stream import JsonReader
-from pftrack.structures import TRACKING_CLASSES, Frame
+from pftrack.nuscenes.facts import FORECAST_STEPS, TRACKING_CLASSES
+from pftrack.nuscenes.results_file import read_results
+from pftrack.nuscenes.tables import read_columns
+from pftrack.nuscenes.versions import find_version, info_file_name
+from pftrack.structures import Frame
 from pftrack.visualization.mosaic import read_lidar
-
-FORECAST_STEPS = 8
 
 
 @dataclass
@@ -91,8 +91,7 @@ def find_infos(data_root: Path, version: str, split: str) -> Path:
     Raises:
         UserError: there is none.
     """
-    tag = "-mini" if version == "v1.0-mini" else ""
-    name = f"tracking_forecasting{tag}_infos_{split}.pkl"
+    name = info_file_name(version, split)
     for folder in (data_root, data_root.parent):
         if (folder / name).is_file():
             return folder / name
@@ -104,13 +103,10 @@ def find_infos(data_root: Path, version: str, split: str) -> Path:
 
 def scene_names(data_root: Path, version: str) -> dict[str, str]:
     """Scene token -> name, from the dataset's scene table; empty when there is none."""
-    try:
-        rows = json.loads((data_root / version / "scene.json").read_text())
-        return {row["token"]: row["name"] for row in rows}
-    except OSError:
+    if find_version(data_root, version) is None:
         return {}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"damaged table '{data_root / version / 'scene.json'}': {error}") from error
+    scenes = read_columns(data_root / version, "scene", ("token", "name"))
+    return dict(zip(scenes["token"].astype(str).tolist(), scenes["name"], strict=True))
 
 
 def load_scenes(infos: InfoFile, data_root: Path, only: Collection[str] = ()) -> list[SceneFrames]:
@@ -144,27 +140,15 @@ def load_split(
     return load_scenes(load_infos(find_infos(data_root, version, split)), data_root, only)
 
 
-def read_results(path: Path, tokens: Collection[str]) -> dict[str, Boxes]:
+def boxes_of_samples(path: Path, tokens: Collection[str]) -> dict[str, Boxes]:
     """The boxes of some samples of a results file, read as a stream.
 
     Raises:
         UserError: not a results file, or none of the samples is in it.
     """
-    found: dict[str, Boxes] = {}
-    with JsonReader(path) as reader:
-        if not reader.at_object():
-            raise UserError(f"{path}: not a results file, the top level must be an object")
-        for key in reader.keys():  # noqa: SIM118, a method of the reader
-            if key != "results":
-                reader.value()
-                continue
-            if not reader.at_object():
-                raise UserError(f"{path}: 'results' must map sample tokens to lists of boxes")
-            for token in reader.keys():  # noqa: SIM118
-                boxes: Any = reader.value()
-                if token in tokens:
-                    found[token] = _boxes(path, token, boxes)
-        reader.end()
+    found = {
+        token: _boxes(path, token, boxes) for token, boxes in read_results(path) if token in tokens
+    }
     if not found:
         raise UserError(
             f"{path}: has none of the {len(tokens)} samples asked for; is it of another split or "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +12,9 @@ import numpy as np
 from tqdm import tqdm
 
 from pftrack.boxes import Boxes
+from pftrack.files import atomic
 from pftrack.visualization.mosaic import Style, draw_frame, stack
-from pftrack.visualization.scenes import SceneFrames, read_results
+from pftrack.visualization.scenes import SceneFrames, boxes_of_samples
 from pftrack.visualization.trails import History
 from pftrack.visualization.video_file import write_gif, write_mp4, write_png
 
@@ -36,7 +36,7 @@ class Layer:
     @classmethod
     def from_file(cls, path: Path, scenes: list[SceneFrames]) -> Layer:
         tokens = {token for scene in scenes for token in scene.tokens}
-        return cls(f"{path.parent.name}/{path.stem}", read_results(path, tokens))
+        return cls(f"{path.parent.name}/{path.stem}", boxes_of_samples(path, tokens))
 
     @classmethod
     def from_truth(cls, scenes: list[SceneFrames]) -> Layer:
@@ -115,9 +115,8 @@ def make_videos(
                 "files": [file.name for file in files],
             }
         )
-    temporary = out / f".{INDEX}.writing"
-    temporary.write_text(json.dumps(index, indent=2) + "\n")
-    os.replace(temporary, out / INDEX)
+    with atomic(out / INDEX) as file:
+        file.write(json.dumps(index, indent=2) + "\n")
     return written
 
 

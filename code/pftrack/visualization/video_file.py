@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+
+from pftrack.files import atomic, atomic_path
 
 GIF_COLORS = 128
 
@@ -21,27 +22,25 @@ def write_mp4(path: Path, frames: Iterable[np.ndarray], fps: int) -> None:
     """
     import av
 
-    temporary = path.with_name(f".{path.name}.writing")
-    try:
-        with av.open(str(temporary), "w", format="mp4", options={"movflags": "faststart"}) as file:
-            stream: Any = None
-            for picture in frames:
-                height, width = (n // 2 * 2 for n in picture.shape[:2])  # 4:2:0 needs even sizes
-                if stream is None:
-                    options = {"crf": "23", "preset": "veryfast"}
-                    stream = file.add_stream("libx264", rate=fps, options=options)
-                    stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-                frame = av.VideoFrame.from_ndarray(
-                    np.ascontiguousarray(picture[:height, :width]), format="bgr24"
-                )
-                for packet in stream.encode(frame):
-                    file.mux(packet)
-            if stream is not None:
-                for packet in stream.encode():
-                    file.mux(packet)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        atomic_path(path) as temporary,
+        av.open(str(temporary), "w", format="mp4", options={"movflags": "faststart"}) as file,
+    ):
+        stream: Any = None
+        for picture in frames:
+            height, width = (n // 2 * 2 for n in picture.shape[:2])  # 4:2:0 needs even sizes
+            if stream is None:
+                options = {"crf": "23", "preset": "veryfast"}
+                stream = file.add_stream("libx264", rate=fps, options=options)
+                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            frame = av.VideoFrame.from_ndarray(
+                np.ascontiguousarray(picture[:height, :width]), format="bgr24"
+            )
+            for packet in stream.encode(frame):
+                file.mux(packet)
+        if stream is not None:
+            for packet in stream.encode():
+                file.mux(packet)
 
 
 def write_gif(path: Path, frames: Iterable[np.ndarray], fps: int, width: int | None = None) -> None:
@@ -61,26 +60,18 @@ def write_gif(path: Path, frames: Iterable[np.ndarray], fps: int, width: int | N
         pictures.append(rgb.quantize(GIF_COLORS, dither=Image.Dither.NONE))
     if not pictures:
         return
-    temporary = path.with_name(f".{path.name}.writing")
-    try:
+    with atomic(path, "wb") as file:
         pictures[0].save(
-            temporary,
+            file,
             "GIF",
             save_all=True,
             append_images=pictures[1:],
             duration=1000 // fps,
             loop=0,
         )
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
     """One picture."""
-    temporary = path.with_name(f".{path.stem}.writing.png")
-    try:
-        cv2.imwrite(str(temporary), picture)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic(path, "wb") as file:
+        file.write(cv2.imencode(".png", picture)[1])

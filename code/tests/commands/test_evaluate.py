@@ -18,8 +18,9 @@ from laboratory.random_scenes import (
 from pftrack.errors import UserError
 from pftrack.evaluation.config import load_tracking_config
 from pftrack.evaluation.ground_truth import GroundTruth, load_ground_truth
-from pftrack.nuscenes.json_stream import JsonReader, iter_records
-from pftrack.nuscenes.results_file import load_results
+from pftrack.evaluation.submission import load_results
+from pftrack.nuscenes.json_stream import JsonReader
+from pftrack.nuscenes.table_files import iter_rows
 from pftrack.paths import CODE
 
 CONFIG = load_tracking_config()
@@ -108,7 +109,7 @@ def test_stream_equals_json_load(root: Path) -> None:
     big = root / "big.json"
     big.write_text(json.dumps(records, indent=1))
     assert big.stat().st_size > 2 << 20
-    assert list(iter_records(big)) == records
+    assert list(iter_rows(big)) == records
 
 
 def run_tool(*arguments: object) -> int:

@@ -15,7 +15,7 @@ from pftrack.conversion.annotations import LINEAR, OTHER, STATIC, _future_type
 from pftrack.conversion.run import convert_folder, convert_tables, write_infos
 from pftrack.datasets.infos import load_infos
 from pftrack.errors import UserError
-from pftrack.nuscenes.json_rows import iter_rows
+from pftrack.nuscenes.table_files import iter_rows
 from pftrack.nuscenes.tables import load_tables
 
 

@@ -23,7 +23,7 @@ from pftrack.datasets.infos import (
 )
 from pftrack.datasets.packed_infos import PackedInfos
 from pftrack.errors import UserError
-from pftrack.nuscenes.splits import scene_names
+from pftrack.nuscenes.versions import scene_names
 
 ALL_KEYS = (*ANNOTATION_KEYS, *FORECASTING_KEYS)
 

@@ -18,7 +18,7 @@ from laboratory.parity.weights import fill
 from pftrack.config import load_config
 from pftrack.evaluation.config import load_tracking_config
 from pftrack.evaluation.ground_truth import load_ground_truth
-from pftrack.nuscenes.results_file import load_results
+from pftrack.evaluation.submission import load_results
 from pftrack.paths import CODE
 from pftrack.registry import build_model
 from pftrack.tracking import runner

@@ -12,7 +12,7 @@ import torch
 from training_toy import ToyModel, logged, make_trainer
 
 from pftrack.errors import UserError
-from pftrack.training.compilation import compile_modules
+from pftrack.models.acceleration import compile_modules
 from pftrack.training.distributed import choose_device
 from pftrack.training.initial_weights import (
     find_initial_weights,

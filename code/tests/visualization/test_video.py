@@ -21,7 +21,7 @@ from pftrack.visualization.mosaic import (
     draw_frame,
     read_lidar,
 )
-from pftrack.visualization.scenes import read_results
+from pftrack.visualization.scenes import boxes_of_samples
 from pftrack.visualization.trails import History, track_color
 from pftrack.visualization.video_file import write_gif, write_mp4, write_png
 
@@ -283,17 +283,17 @@ def test_results_are_read_for_the_samples_asked_for(tmp_path):
     }  # fmt: skip
     path = tmp_path / "r.json"
     path.write_text(json.dumps({"meta": {}, "results": {"a": [box], "b": [], "c": [box, box]}}))
-    found = read_results(path, {"a", "b"})
+    found = boxes_of_samples(path, {"a", "b"})
     assert {token: len(boxes) for token, boxes in found.items()} == {"a": 1, "b": 0}
     with pytest.raises(UserError, match="none of the 1 samples"):
-        read_results(path, {"z"})
+        boxes_of_samples(path, {"z"})
     del box["size"]
     path.write_text(json.dumps({"results": {"a": [box]}}))
     with pytest.raises(UserError, match="sample 'a' holds a malformed box"):
-        read_results(path, {"a"})
+        boxes_of_samples(path, {"a"})
     path.write_text('{"results": {"a": [')
     with pytest.raises(UserError, match=r"r\.json"):
-        read_results(path, {"a"})
+        boxes_of_samples(path, {"a"})
 
 
 def test_damaged_lidar_file(tmp_path):

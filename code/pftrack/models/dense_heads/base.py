@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from pftrack.errors import UserError
+from pftrack.models.acceleration import full_precision
 from pftrack.models.box_coder import refine_code
 from pftrack.stated import accept
 
@@ -68,7 +68,7 @@ def refine_fp32(
     raw: Tensor, reference_points: Tensor, pc_range: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
     """:func:`refine_code` in float32 whatever autocast says: positions need the digits."""
-    with torch.autocast(raw.device.type, enabled=False):
+    with full_precision(raw):
         return refine_code(raw.float(), reference_points.float(), pc_range)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pftrack.models.acceleration import full_precision
 from pftrack.models.box_coder import inverse_sigmoid
 from pftrack.models.dense_heads.base import (
     HeadOutput,
@@ -144,13 +145,13 @@ class PETRCamTrackingHead(nn.Module):
         if mask is None:
             cameras, device = rays.shape[1], rays.device
             mask = torch.zeros(1, cameras, *feature_shape, dtype=torch.bool, device=device)
-        with torch.autocast(rays.device.type, enabled=False):
+        with full_precision(rays):
             sine = self.positional_encoding(mask[:1])
         return rays + self.adapt_pos3d(sine.flatten(0, 1))
 
     def ray_embedding(self, frustum: Tensor) -> Tensor:
         """Embedding [B, V, D, h, w] of points along rays [B, V, K, 3, h, w]."""
-        with torch.autocast(frustum.device.type, enabled=False):
+        with full_precision(frustum):
             channels = inverse_sigmoid(frustum).flatten(2, 3)  # depth * 3 + axis
         embed = self.position_encoder(channels.flatten(0, 1))
         return embed.unflatten(0, channels.shape[:2])

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pftrack.errors import UserError
 from pftrack.geometry import denormalize_points
+from pftrack.models.acceleration import full_precision
 from pftrack.models.box_coder import inverse_sigmoid
 from pftrack.registry import MODELS
 
@@ -117,7 +117,7 @@ class Detr3DCrossAtten(nn.Module):
             )
         gates = self.attention_weights(query if query_pos is None else query + query_pos).sigmoid()
         gates = gates.unflatten(-1, (self.num_cams, self.num_levels))
-        with torch.autocast(query.device.type, enabled=False):
+        with full_precision(query):
             reference_points = reference_points.float()
             positions, visible = project_to_cameras(
                 reference_points, lidar2img, img_shape, self.pc_range

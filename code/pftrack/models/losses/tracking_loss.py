@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from pftrack.errors import UserError
+from pftrack.models.acceleration import full_precision
 from pftrack.models.box_coder import CODE_SIZE, normalize_bbox
 from pftrack.models.trackers.track_instances import (
     GONE,
@@ -210,7 +211,7 @@ class TrackingLoss(nn.Module):
             valid = observed[:, 1 : steps + 1] & observed[:, :steps]
             rows = sample.matched_gt_idxes.clamp(min=-1)
             mask = _padded(valid, False)[rows][..., None].float()
-            with torch.autocast(predicted.device.type, enabled=False):
+            with full_precision(predicted):
                 total.append(
                     self.loss_prediction(
                         predicted[..., :2].float() * mask, _padded(true, 0.0)[rows] * mask
@@ -233,7 +234,7 @@ class TrackingLoss(nn.Module):
         """
         cls_losses, box_losses = [], []
         factors = zip(_positives(gt_inds).clamp(min=1), box_factors.clamp(min=1), strict=True)
-        with torch.autocast(logits[0].device.type, enabled=False):
+        with full_precision(logits[0]):
             for cls, box, rows, (count, box_factor), truth in zip(
                 logits, codes, gt_inds, factors, targets, strict=True
             ):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pftrack.models.acceleration import full_precision
 from pftrack.registry import MODELS, build_model
 
 MATCHED_CODE_SIZE = 8  # velocities do not take part
@@ -48,7 +49,7 @@ class HungarianAssigner3D:
             [..., N, G] float32
         """
         k = MATCHED_CODE_SIZE
-        with torch.no_grad(), torch.autocast(logits.device.type, enabled=False):
+        with torch.no_grad(), full_precision(logits):
             cost = self.cls_cost(logits.float(), gt_labels)
             cost = cost + self.reg_cost(codes[..., :k].float(), gt_codes[..., :k].float())
             return cost.nan_to_num(INVALID_COST, INVALID_COST, -INVALID_COST)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pftrack.errors import UserError
+from pftrack.models.acceleration import full_precision
 from pftrack.models.dense_heads.base import HeadOutput
 from pftrack.models.layers.grid_mask import GridMask
 from pftrack.models.layers.positional_encoding import pos2posemb3d
@@ -332,7 +333,7 @@ class Cam3DTracker(nn.Module):
         self, tracks: TrackInstances, frame: FramePose, next_frame: FramePose
     ) -> TrackInstances:
         """Tracks of one frame as queries of the next: objects' motion, then the ego's."""
-        with torch.autocast(tracks.obj_idxes.device.type, enabled=False):
+        with full_precision(tracks.obj_idxes):
             if self.motion_prediction:
                 if not (self.motion_prediction_ref_update and self.STReasoner.future_reasoning):
                     seconds = next_frame.timestamp[0] - frame.timestamp[0]

@@ -15,9 +15,10 @@ from laboratory.demo_data.generate import MARKER, scene_names
 from laboratory.demo_data.renderer import render
 from laboratory.demo_data.rig import CAMERA_NAMES, yaw_matrix
 from laboratory.demo_data.scene import ScenePlan, SceneRecorder, plan_scene
-from laboratory.demo_data.tables_only import generate_tables, write_tables
+from laboratory.demo_data.tables_only import table_chunks
 from laboratory.demo_data.town import Town
 from pftrack.errors import UserError
+from pftrack.nuscenes.table_files import write_tables
 
 FRAMES, SIZE, SEED = 6, (200, 112), 3
 
@@ -337,7 +338,7 @@ def test_one_scene_of_one_frame_is_a_dataset(tmp_path: Path) -> None:
 def test_tables_of_any_size_load_in_the_devkit(tmp_path: Path) -> None:
     from nuscenes import NuScenes
 
-    write_tables(tmp_path / "v1.0-trainval", 240)
+    write_tables(tmp_path / "v1.0-trainval", table_chunks(240))
     (tmp_path / "maps").mkdir()
     (tmp_path / "maps" / "none.png").touch()
     nusc = NuScenes("v1.0-trainval", str(tmp_path), verbose=False)
@@ -348,7 +349,8 @@ def test_tables_of_any_size_load_in_the_devkit(tmp_path: Path) -> None:
     assert all(len(sample["data"]) == 12 for sample in nusc.sample)
     for annotation in nusc.sample_annotation[::50]:
         assert np.isfinite(nusc.box_velocity(annotation["token"])).all()
-    assert generate_tables(240)["sample_data"] == [
+    rows = [row for chunk in table_chunks(240) for row in chunk.get("sample_data", [])]
+    assert rows == [
         {k: row[k] for k in row if k not in ("sensor_modality", "channel")}
         for row in nusc.sample_data
     ]

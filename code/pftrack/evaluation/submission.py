@@ -1,0 +1,156 @@
+"""Reads a tracking results file and rejects what the official server would reject."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pftrack.errors import UserError
+from pftrack.evaluation.config import TrackingConfig
+from pftrack.evaluation.tables import BoxTable, FrameTable
+from pftrack.nuscenes.results_file import read_results
+
+# Numbers every box must have: name -> count.
+_VECTORS = {"translation": 3, "size": 3, "rotation": 4}
+
+
+def load_results(
+    path: str | Path, frames: FrameTable, config: TrackingConfig
+) -> tuple[BoxTable, dict[str, Any]]:
+    """Read and check a tracking submission for exactly the given frames.
+
+    Returns:
+        (boxes, meta): boxes in the order of frames and, within one, of the file.
+
+    Raises:
+        UserError: not JSON, truncated, no ``results`` or ``meta``, unknown or missing samples,
+            more boxes in a sample than allowed, an identity twice in a sample, unknown class,
+            missing field, NaN or infinite number.
+    """
+    builder = _TableBuilder(path, frames, config)
+    others: dict[str, Any] = {}
+    for token, boxes in read_results(path, others):
+        builder.add_sample(token, boxes)
+    if others.get("meta") is None:
+        raise UserError(f"{path}: no 'meta' in this results file")
+    return builder.finish(), others["meta"]
+
+
+class _TableBuilder:
+    def __init__(self, path: str | Path, frames: FrameTable, config: TrackingConfig):
+        self._path = path
+        self._frames = frames
+        self._frame_of = frames.index()
+        self._label_of = {name: label for label, name in enumerate(config.class_names)}
+        self._max_boxes = config.max_boxes_per_sample
+        self._tracks: dict[tuple[int, str], int] = {}
+        # One tuple of columns per frame.
+        self._columns: dict[int, dict[str, np.ndarray]] = {}
+        self._forecast: dict[int, np.ndarray] = {}
+
+    def add_sample(self, token: str, boxes: Any) -> None:
+        frame = self._frame_of.get(token)
+        if frame is None:
+            raise self._error(f"sample '{token}' is not in the evaluated split")
+        if frame in self._columns:
+            raise self._error(f"sample '{token}' occurs twice")
+        if not isinstance(boxes, list):
+            raise self._error(f"sample '{token}' holds no list of boxes")
+        if len(boxes) > self._max_boxes:
+            raise self._error(
+                f"sample '{token}' has {len(boxes)} boxes, at most {self._max_boxes} are allowed"
+            )
+        for i, box in enumerate(boxes):
+            self._check(box, token, i)
+        ids = [str(box["tracking_id"]) for box in boxes]
+        if len(set(ids)) < len(ids):
+            twice = Counter(ids).most_common(1)[0][0]
+            raise self._error(f"sample '{token}' has two boxes with tracking_id '{twice}'")
+        scene = int(self._frames.scene[frame])
+        self._columns[frame] = {
+            "frame": np.full(len(boxes), frame),
+            "track": np.array(
+                [self._tracks.setdefault((scene, i), len(self._tracks)) for i in ids], np.int64
+            ),
+            "label": np.array([self._label_of[b["tracking_name"]] for b in boxes], np.int64),
+            "center": np.array([b["translation"] for b in boxes], float).reshape(-1, 3),
+            "score": np.array([b["tracking_score"] for b in boxes], float),
+            "velocity": np.array([b["velocity"] for b in boxes], float).reshape(-1, 2),
+            "num_pts": np.array([b.get("num_pts", -1) for b in boxes], np.int64),
+        }
+        if boxes and all("forecasting" in b for b in boxes):
+            self._forecast[frame] = self._forecasts(token, boxes)
+
+    def finish(self) -> BoxTable:
+        missing = [t for t, frame in self._frame_of.items() if frame not in self._columns]
+        if missing:
+            raise self._error(
+                f"{len(missing)} of {len(self._frames)} samples of the split are missing, the "
+                f"first is '{missing[0]}' (a sample without boxes needs an empty list)"
+            )
+        parts = [self._columns[frame] for frame in range(len(self._frames))]
+        columns = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+        count = len(columns["frame"])
+        return BoxTable(
+            **columns,
+            visibility=np.zeros(count, np.int64),
+            interpolated=np.zeros(count, bool),
+            forecast=self._all_forecasts([len(p["frame"]) for p in parts]),
+            track_names=[name for _scene, name in self._tracks],
+        )
+
+    def _check(self, box: Any, token: str, i: int) -> None:
+        """Name the first thing wrong with a box."""
+        where = f"box {i} of sample '{token}'"
+        if not isinstance(box, dict):
+            raise self._error(f"{where} is not an object")
+        for name, count in _VECTORS.items():
+            value = box.get(name)
+            if not (
+                isinstance(value, list)
+                and len(value) == count
+                and all(isinstance(v, (int, float)) and math.isfinite(v) for v in value)
+            ):
+                raise self._error(f"{where}: {name} must be {count} finite numbers, not {value}")
+        value = box.get("velocity")
+        if not (
+            isinstance(value, list)
+            and len(value) == 2
+            and all(isinstance(v, (int, float)) for v in value)
+        ):
+            raise self._error(f"{where}: velocity must be 2 numbers, not {value}")
+        score = box.get("tracking_score")
+        if not isinstance(score, (int, float)) or not math.isfinite(score):
+            raise self._error(f"{where}: tracking_score must be a finite number, not {score}")
+        if box.get("tracking_name") not in self._label_of:
+            raise self._error(f"{where}: unknown tracking_name {box.get('tracking_name')!r}")
+        if not isinstance(box.get("tracking_id"), (str, int)):
+            raise self._error(f"{where}: tracking_id must be a string")
+        if box.get("sample_token", token) != token:
+            raise self._error(f"{where} names another sample_token, '{box['sample_token']}'")
+
+    def _forecasts(self, token: str, boxes: list[dict[str, Any]]) -> np.ndarray:
+        try:
+            values = np.array([b["forecasting"] for b in boxes], float)
+        except (ValueError, TypeError):
+            values = np.zeros(0)
+        if values.ndim != 3 or values.shape[2] != 2 or not np.isfinite(values).all():
+            raise self._error(
+                f"sample '{token}': forecasting must be the same number of finite (x, y) steps "
+                f"in every box"
+            )
+        return values
+
+    def _all_forecasts(self, counts: list[int]) -> np.ndarray | None:
+        """[N, S, 2] when every box has a forecast of S steps, else None."""
+        steps = {values.shape[1] for values in self._forecast.values()}
+        if len(steps) != 1 or any(n and f not in self._forecast for f, n in enumerate(counts)):
+            return None
+        return np.concatenate([self._forecast[f] for f, n in enumerate(counts) if n])
+
+    def _error(self, message: str) -> UserError:
+        return UserError(f"{self._path}: {message}")

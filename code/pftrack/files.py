@@ -1,0 +1,69 @@
+"""Files that are complete or not there: written beside their place, renamed when whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """A name beside ``path`` to write to; what is there when the block ends becomes ``path``.
+
+    For what :func:`atomic` does not fit: libraries that want a name, links. The folder is made
+    when it is missing. Whatever happens in between, ``path`` is the old file, no file or the whole
+    new one, and an error (or Ctrl-C) leaves nothing else behind.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """An open file that becomes ``path`` when the block ends without an error.
+
+    Args:
+        mode: ``w`` (UTF-8 text) or ``wb``.
+
+    Raises:
+        OSError: see :func:`atomic_path`.
+    """
+    encoding = None if "b" in mode else "utf-8"
+    with atomic_path(path) as temporary, open(temporary, mode, encoding=encoding) as file:
+        yield file
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write ``content`` as indented JSON, whole or not at all.
+
+    Raises:
+        OSError: see :func:`atomic_path`.
+    """
+    text = json.dumps(content, indent=2)  # as one string: json.dump is several times slower
+    with atomic(path) as file:
+        file.write(text)
+
+
+def _sync(path: Path) -> None:
+    """Have the disk hold a file, or a folder's names, before going on."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
