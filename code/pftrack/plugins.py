@@ -8,12 +8,12 @@ beside the configuration file and in the folders above it.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import projects
 from pftrack.errors import UserError
 
 # What the original's configurations name: these modules register themselves.
@@ -55,14 +55,23 @@ def _import_folder(folder: Path, config_file: Path) -> None:
         raise UserError(f"{where}: {path} has no __init__.py that imports its modules")
     if folder.is_absolute() or ".." in folder.parts:
         root, folder = path.parent, Path(path.name)
-    if folder.parts[0] == "projects" and str(root / "projects") not in projects.__path__:
-        projects.__path__.append(str(root / "projects"))  # that of a copy of the release
+    if folder.parts[0] == "projects":
+        _join_projects(root / "projects")
     try:
         module = _import(".".join(folder.parts), root)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     if Path(str(module.__file__)).resolve().parent != path:
         raise UserError(f"{where}: another module has that name ({module.__file__}): rename it")
+
+
+def _join_projects(folder: Path) -> None:
+    """Find modules below ``projects`` in a copy of the release, too, beside ours if it is here."""
+    if importlib.util.find_spec("projects") is None:
+        return  # only pftrack is installed: the copy's is the one that is found
+    ours = importlib.import_module("projects")
+    if str(folder) not in ours.__path__:
+        ours.__path__.append(str(folder))
 
 
 def _roots(folder: Path, config_file: Path) -> Iterator[Path]:

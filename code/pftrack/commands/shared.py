@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pftrack.files import write_json
-from pftrack.tracking.job import InferenceJob, tracking_section
+from pftrack.tracking.job import RUN_FILE, InferenceJob, tracking_section
 from pftrack.tracking.runner import InferenceRun, run_inference
 from pftrack.tracking.sharding import choose_devices
 
-RUN_FILE = "run.json"  # beside a results file: how it was made
 PUBLISHED_SOURCE = "PF-Track (CVPR 2023), nuScenes val"
 
 

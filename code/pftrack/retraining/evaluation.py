@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pftrack.commands.shared import RUN_FILE
 from pftrack.retraining.record import DETECTION, TRACKING
+from pftrack.tracking.job import RUN_FILE
 
 TOOLS = {"tracking": "tools/eval.py", "detection": "tools/detect.py"}
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pftrack.errors import UserError
 from pftrack.tracking.scene_results import file_identity
 
+RUN_FILE = "run.json"  # beside a results file: how it was made
 # Called with the number of frames done since the last call.
 Report = Callable[[int], None]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from pftrack.commands.detection import detect_frame
 from pftrack.config import load_config
 from pftrack.datasets.frames import FrameArrays, prepared_frames
 from pftrack.models.acceleration import precision_context
@@ -16,6 +15,7 @@ from pftrack.nuscenes.format_results import (
 )
 from pftrack.structures import Frame
 from pftrack.tracking.api import ImageSettings, load_tracker
+from pftrack.tracking.detection import detect_frame
 from pftrack.tracking.job import InferenceJob, Report
 from pftrack.tracking.scene_results import Box, SceneResult
 from pftrack.tracking.stage_clock import StageClock

@@ -11,13 +11,21 @@ from types import ModuleType
 
 import pftrack
 
-# Modules that stood elsewhere under the original's name.
+# Modules and packages that stood elsewhere under the original's name.
 _MOVED = {
     "api": "tracking.api",
     "inference": "tracking",
     "mm": "compatibility.mm",
     "models.checkpoint_io": "checkpoints.reading",
 }
+
+
+def _ours(name: str) -> str:
+    """Our name of a module below ``projects.tracking_plugin``."""
+    for theirs, ours in _MOVED.items():
+        if name == theirs or name.startswith(f"{theirs}."):
+            return f"pftrack.{ours}{name.removeprefix(theirs)}"
+    return f"pftrack.{name}"
 
 
 class _Alias(MetaPathFinder, Loader):
@@ -29,7 +37,7 @@ class _Alias(MetaPathFinder, Loader):
         prefix, _, rest = name.partition(f"{__name__}.")
         if prefix or not rest:
             return None
-        return ModuleSpec(name, self, origin=f"pftrack.{_MOVED.get(rest, rest)}")
+        return ModuleSpec(name, self, origin=_ours(rest))
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         module = importlib.import_module(str(spec.origin))

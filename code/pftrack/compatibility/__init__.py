@@ -1,0 +1,1 @@
+"""Everything that exists for mmcv, mmdet and mmdet3d."""

@@ -1,0 +1,1 @@
+"""nuScenes: facts, tables, splits and the format of results."""
