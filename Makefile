@@ -82,7 +82,7 @@ HINT_CONFIG = e.g. CONFIG=projects/configs/tracking/petr/f3_q500_800x320.py
 HINT_RESULT = e.g. RESULT=work_dirs/.../results_nusc.json ('make eval' writes one)
 
 ##@ Targets: start here
-.PHONY: help setup demo test
+.PHONY: help setup demo test quick
 help: ## this list
 	@awk -f scripts/help.awk Makefile
 
@@ -96,6 +96,10 @@ demo: ## the whole story on generated data, from the data set to metrics, report
 
 test: ## the test suite
 	$(RUN) test python -m pytest $(ARGS)
+	$(check)
+
+quick: ## the tests that take neither other processes nor long: about a minute
+	$(RUN) test python -m pytest -m 'not process and not slow and not docker and not gpu' $(ARGS)
 	$(check)
 
 ##@ Targets: data and checkpoints

@@ -43,7 +43,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
     docker = [item for item in items if item.get_closest_marker("docker")]
     if docker:
-        if "docker" not in config.getoption("-m"):
+        expression = config.getoption("-m")
+        if "docker" not in expression or "not docker" in expression:
             reason = "container tests take an image: make test-images"
         elif not _engine_answers():
             reason = "no Docker engine answers here"

@@ -23,6 +23,7 @@ def test_install_twice_changes_nothing():
     assert sys.meta_path == before
 
 
+@pytest.mark.slow
 def test_missing_operator_says_its_name_and_the_remedy_when_called():
     if compat.has_compiled_operators():
         pytest.skip("mmcv's operators are compiled here")

@@ -100,6 +100,7 @@ def test_user_errors_in_workers_are_told_apart(cfg: dict[str, Any], tmp_path: Pa
     assert str(caught.value).startswith("no image") and "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_mmdet3d_builds_our_dataset(cfg: dict[str, Any]) -> None:
     mmdet3d_datasets = pytest.importorskip("mmdet3d.datasets")
     import pftrack.compatibility.mmdet3d_datasets  # noqa: F401

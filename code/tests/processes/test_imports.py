@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from pftrack.compatibility import libraries as compat
 from pftrack.paths import CODE
 
@@ -16,6 +18,7 @@ def run_python(source: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_importing_us_first_is_enough_for_the_mm_libraries():
     """mmdet3d refuses mmcv 1.7.2, and both use numpy names that are gone: a fresh interpreter."""
     printed = run_python(

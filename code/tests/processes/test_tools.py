@@ -66,6 +66,7 @@ def test_parity_of_a_folder(golden_dir: Path, tmp_path: Path) -> None:
     assert "g_unit_s0" in done.stdout and "FAIL" not in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     platform.machine() != "x86_64" or "AVX" not in torch.backends.cpu.get_cpu_capability(),
     reason="the reference's rounding needs an x86 CPU with AVX2",
@@ -83,6 +84,7 @@ def test_detr3d_is_reproduced_to_the_last_bit(golden_dir: Path, name: str) -> No
         assert [arrays[f"f{t}.scores_3d"] for t in range(9)] == [0.0] * 9
 
 
+@pytest.mark.slow
 def test_an_optimiser_run_follows_the_originals(golden_dir: Path) -> None:
     name = "h_run_petr_f1_s0"
     done = run(sys.executable, "tools/check_parity.py", str(golden_dir), "--only", name, "--json")

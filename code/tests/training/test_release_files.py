@@ -232,6 +232,7 @@ class Outcome:
         return self.known[text]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["petr/f3_q500_800x320", "detr3d/f3_q500_1600x640"])
 def test_no_setting_is_passed_over_in_silence(
     name: str, demo_data: Path, demo_infos: dict[str, Path]

@@ -62,6 +62,7 @@ def test_bodies_fill_their_boxes_and_stay_inside(name: str) -> None:
         assert high[2] > h - 3 * MARGIN and (high - low)[:2].max() > 0.8 * max(w, l)
 
 
+@pytest.mark.slow
 def test_objects_disappear_behind_others_and_come_back(tmp_path: Path) -> None:
     plan = plan_scene(0, "scene-0061", 30, (96, 54), SEED)
     for name in (*CAMERA_NAMES, "LIDAR_TOP"):

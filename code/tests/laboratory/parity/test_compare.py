@@ -74,6 +74,7 @@ def test_quick_golden_files(golden_dir: Path, name: str) -> None:
     assert rows and [row for row in rows if not row.passed] == []
 
 
+@pytest.mark.slow
 def test_initial_weights_are_the_originals(golden_dir: Path) -> None:
     rows = list(check_file(GoldenFile(golden_dir / "h_init.json")))
     assert len(rows) == 9 * 4 and [row for row in rows if not row.passed] == []
