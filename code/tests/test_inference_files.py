@@ -21,6 +21,7 @@ from pftrack.commands.published import (
     published_trackers,
     reproduce,
 )
+from pftrack.devices import choose_devices
 from pftrack.errors import UserError
 from pftrack.tracking.frame_arrays import write_pickle
 from pftrack.tracking.scene_results import (
@@ -28,7 +29,7 @@ from pftrack.tracking.scene_results import (
     SceneStore,
     write_results,
 )
-from pftrack.tracking.sharding import balance, choose_devices
+from pftrack.tracking.sharding import balance
 
 CODE = Path(__file__).resolve().parents[1]
 

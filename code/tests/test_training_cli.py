@@ -205,11 +205,9 @@ def test_a_restart_finds_nothing_of_the_round_before(tmp_path):
 def test_a_mistake_of_any_worker_is_said_once_and_not_repeated(tmp_path):
     script = tmp_path / "worker.py"
     script.write_text(
-        "import importlib.util, os, sys, time, types\n"
-        f"tool = {str(CODE / 'tools/train.py')!r}\n"
-        "spec = importlib.util.spec_from_file_location('train', tool)\n"
-        "train = importlib.util.module_from_spec(spec)\n"
-        "spec.loader.exec_module(train)\n"
+        "import os, sys, time, types\n"
+        "from pftrack.commands import train\n"
+        "from pftrack.errors import run_cli\n"
         "def run_training(request):\n"
         "    print('tried')\n"
         "    if os.environ['RANK'] == '1':\n"
@@ -219,7 +217,7 @@ def test_a_mistake_of_any_worker_is_said_once_and_not_repeated(tmp_path):
         "    raise RuntimeError('connection closed')\n"
         "sys.modules['pftrack.training.run'] = types.SimpleNamespace(\n"
         "    Request=dict, run_training=run_training)\n"
-        "train.run_cli(lambda: train.main([__file__]))\n"
+        "run_cli(lambda: train.main([__file__]))\n"
     )
     status, output, errors = launch(script, "--nproc-per-node=2", "--max-restarts=3")
     assert (status, errors) == (2, "error: no such picture\n")
