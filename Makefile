@@ -191,7 +191,7 @@ parity: ## compare with a folder of golden files, largest error per array
 	  '$(call path-of,GOLDEN,a folder of golden files)' $(ARGS)
 	$(check)
 
-bench: ## the benchmarks, side by side with their reference
+bench: ## the benchmarks: time, memory, precision
 	$(RUN) test python tools/bench.py $(ONLY) $(ARGS)
 	$(check)
 

@@ -104,6 +104,20 @@ class FrameTargets:
         return len(self.labels)
 
 
+@dataclass(frozen=True)
+class FramePose:
+    """Where and when a frame was taken, without its images.
+
+    Attributes:
+        l2g: [B, 4, 4] float32 lidar to global.  timestamp: [B] float64 s.
+        scene_ids: B scene ids, or empty when unknown.
+    """
+
+    l2g: Tensor
+    timestamp: Tensor
+    scene_ids: Sequence[str] = ()
+
+
 @dataclass
 class FrameBatch:
     """What the model sees of one time step: B frames from B independent sequences.
@@ -123,6 +137,11 @@ class FrameBatch:
     l2g: Tensor
     timestamp: Tensor
     scene_ids: list[str] = field(default_factory=list)
+
+    @property
+    def pose(self) -> FramePose:
+        """All but the images and their calibration."""
+        return FramePose(self.l2g, self.timestamp, tuple(self.scene_ids))
 
 
 @dataclass

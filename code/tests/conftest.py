@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 # Before torch is imported anywhere: tests share few cores with the processes they start.
@@ -15,8 +14,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 
 import pftrack  # noqa: F401 (the compatibility module comes first)
+from pftrack.paths import CODE
 
-CODE = Path(__file__).resolve().parents[1]
+PROCESSES = CODE / "tests" / "processes"
 GOLDEN_PLACES = (CODE / "tests" / "golden", CODE.parents[1] / "shared" / "golden")
 
 
@@ -30,7 +30,10 @@ def _engine_answers() -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what this machine cannot run, with the reason."""
+    """Mark the tests of ``processes/``; skip what this machine cannot run, with the reason."""
+    for item in items:
+        if item.path.is_relative_to(PROCESSES):
+            item.add_marker(pytest.mark.process)
     gpu = [item for item in items if item.get_closest_marker("gpu")]
     if gpu:
         import torch
@@ -74,11 +77,7 @@ def demo_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def demo_infos(demo_data: Path) -> dict[str, Path]:
     """Info files of ``demo_data``, by split: ``train`` and ``val`` (one scene each). Read only."""
-    out = demo_data.parent
-    command = [sys.executable, "tools/create_data.py", "nuscenes-tracking"]
-    command += [f"--root-path={demo_data}", f"--out-dir={out}", "--version=v1.0-mini"]
-    command += ["--extra-tag=tracking_forecasting", "--forecasting"]
-    subprocess.run(command, cwd=CODE, check=True)
-    return {
-        split: out / f"tracking_forecasting-mini_infos_{split}.pkl" for split in ("train", "val")
-    }
+    from pftrack.conversion.run import convert_folder
+
+    train, val = convert_folder(demo_data, "v1.0-mini", demo_data.parent)
+    return {"train": train, "val": val}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,10 +10,10 @@ import torch
 
 from pftrack.config import load_config, parse_value
 from pftrack.errors import UserError
+from pftrack.paths import CODE
 from pftrack.registry import build_model
 from pftrack.training.mm_config import read_settings
 
-CODE = Path(__file__).resolve().parents[1]
 TRACKING = CODE / "projects" / "configs" / "tracking"
 F3 = "projects/configs/tracking/petr/f3_q5_800x320.py"
 PUBLISHED = {
@@ -130,12 +128,3 @@ def test_wrong_files(tmp_path: Path) -> None:
     broken.write_text('custom_imports = dict(imports=["no_such_package"])\n')
     with pytest.raises(UserError, match="no_such_package"):
         load_config(broken)
-
-
-def test_command_prints_the_expanded_file() -> None:
-    command = [sys.executable, "-m", "pftrack.config", F3, "seed=5"]
-    done = subprocess.run(command, cwd=CODE, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    namespace: dict = {}
-    exec(done.stdout, namespace)
-    assert namespace["seed"] == 5 and namespace["model"]["img_neck"]["type"] == "CPFPN"

@@ -93,8 +93,8 @@ def test_custom_imports_find_modules_beside_the_file(tmp_path: Path) -> None:
     [
         ("nowhere/", None, "plugin_dir 'nowhere' in the config: no such folder in "),
         ("bare/", "", r"bare has no __init__\.py"),
-        ("broken/", "import missing_library", "No module named 'missing_library'"),
-        ("raising/", "raise KeyError('x')", "cannot import raising: KeyError: 'x'"),
+        ("plugin_broken/", "import missing_library", "No module named 'missing_library'"),
+        ("plugin_raising/", "raise KeyError('x')", "cannot import plugin_raising: KeyError: 'x'"),
         ("json/", "", r"another module has that name \(.*json"),
         ("", None, "plugin=True in the config needs plugin_dir"),
     ],

@@ -1,4 +1,4 @@
-"""Run a benchmark, side by side with its reference where there is one; no name: list them."""
+"""Run a benchmark; no name: list them."""
 
 import sys
 from pathlib import Path

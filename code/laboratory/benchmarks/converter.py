@@ -1,7 +1,6 @@
-"""The info converter on generated tables of growing size, beside the original's cost.
+"""The info converter on generated tables of growing size: time and memory.
 
-Each size runs in a process of its own. The original took 3.8 ms of CPU per annotation (measured
-on 2 to 20 scenes, growing linearly) and 10 to 12 GB at full size.
+Each size runs in a process of its own.
 
     python tools/bench.py converter [--sizes 2134 8537 17075 34149] [--workers 2] [--keep FOLDER]
 """
@@ -19,7 +18,6 @@ from pathlib import Path
 from pftrack.memory import peak_memory
 from pftrack.nuscenes.versions import TRAINVAL
 
-ORIGINAL_MS_PER_ANNOTATION = 3.8
 TRAINVAL_SAMPLES = 34_149
 SIZES = tuple(TRAINVAL_SAMPLES // part for part in (16, 4, 2, 1))
 
@@ -79,7 +77,7 @@ def run(argv: list[str]) -> int:
     from pftrack.nuscenes.table_files import write_tables
 
     heads = ("samples", "annot.", "load s", "(cpu)", "convert s", "(cpu)", "us/annot.")
-    print(("{:>10}" * 9 + "{:>12}").format(*heads, "peak GB", "files GB", "original s"), flush=True)
+    print(("{:>10}" * 9).format(*heads, "peak GB", "files GB"), flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.keep or Path(temporary)
         for size in args.sizes:
@@ -99,8 +97,7 @@ def _measure_quietly(root: Path, out: Path, workers: int) -> Measurement:
 
 
 def _print(m: Measurement) -> None:
-    original = m.annotations * ORIGINAL_MS_PER_ANNOTATION / 1e3
     row = f"{m.samples:10d}{m.annotations:10d}{m.load_wall:10.1f}{m.load_cpu:10.1f}"
     row += f"{m.convert_wall:10.1f}{m.convert_cpu:10.1f}"
     row += f"{m.convert_cpu / max(m.annotations, 1) * 1e6:10.1f}{m.peak_gb:10.2f}{m.files_gb:10.2f}"
-    print(f"{row}{original:12.0f}", flush=True)
+    print(row, flush=True)

@@ -13,7 +13,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -146,14 +146,13 @@ def make_frames(folder: Path, count: int) -> list[Any]:
 
 def aim_at_tracks(tracker: Any, frame: Any, tracks: int) -> None:
     """Set the thresholds so that about ``tracks`` objects are born in the first frame."""
-    runtime = tracker.model.runtime_tracker
-    runtime.output_threshold = runtime.score_threshold = -1.0
-    scores = tracker.model.forward_track(tracker.batch(frame)).scores
-    if len(scores):
-        level = float(scores[min(tracks, len(scores)) - 1])
-        runtime.output_threshold = runtime.score_threshold = level
-        runtime.record_threshold = level
-    tracker.reset()
+    everything = replace(tracker.thresholds, output_threshold=-1.0, score_threshold=-1.0)
+    output, _ = tracker.model.forward_track(tracker.batch(frame), thresholds=everything)
+    if len(output.scores):
+        level = float(output.scores[min(tracks, len(output.scores)) - 1])
+        tracker.thresholds = replace(
+            everything, output_threshold=level, score_threshold=level, record_threshold=level
+        )
 
 
 def measure(tracker: Any, frames: list[Any], now: Callable[[], float]) -> Measurement:
@@ -162,13 +161,13 @@ def measure(tracker: Any, frames: list[Any], now: Callable[[], float]) -> Measur
     from pftrack.tracking.stage_clock import StageClock
 
     clock = StageClock(tracker.device.type == "cuda", now)
-    tracker.model.stage = clock
+    tracker.stage = clock
     total, live = 0.0, []
     for i, frame in enumerate(frames):
         start = clock.now()
         tracker.step(frame)
         total += clock.now() - start
-        tracks = tracker.model.runtime_tracker.tracks
+        tracks = tracker.memory.tracks
         live.append(0 if tracks is None else len(tracks.obj_idxes))
         if i == 0:
             total = 0.0

@@ -1,8 +1,7 @@
 """Training steps as tools/train.py does them: samples/s, share of data waiting, peak memory.
 
 Each configuration trains a few iterations on generated images in a process of its own, on the GPU
-where there is one. The original, fp32 on two quiet cores (no GPU): f1 46 to 52 s an iteration and
-5.9 GB, f3 140 s and 14.9 GB; figures without GridMask, of spec and machine in docs/training.md.
+where there is one.
 
     python tools/bench.py train [petr/f1_q500_800x320 ...] [--iterations N] [a.b=c ...]
 """
@@ -21,8 +20,6 @@ from pftrack.nuscenes.versions import MINI, info_file_name
 
 CONFIGS = Path("projects/configs/tracking")
 DEFAULT = ("demo/f1_demo", "demo/f3_demo", "petr/f1_q500_800x320")
-ORIGINAL_SECONDS = {"petr/f1_q500_800x320": 46.0, "petr/f3_q500_800x320": 140.0}
-ORIGINAL_GB = {"petr/f1_q500_800x320": 5.9, "petr/f3_q500_800x320": 14.9}
 
 
 @dataclass
@@ -118,12 +115,11 @@ def _like_a_main_process() -> None:
 
 
 def _print(rows: list[tuple[str, Measurement]]) -> None:
-    heads = ("samples/s", "step s", "waiting", "peak GB", "original s", "original GB")
-    print(f"\n{'configuration':<24}" + ("{:>12}" * 6).format(*heads), file=sys.stdout)
+    heads = ("samples/s", "step s", "waiting", "peak GB")
+    print(f"\n{'configuration':<24}" + ("{:>12}" * 4).format(*heads), file=sys.stdout)
     for config, m in rows:
-        original = ORIGINAL_SECONDS.get(config), ORIGINAL_GB.get(config)
         print(
             f"{config:<24}{m.batch / m.step:>12.2f}{m.step:>12.2f}{m.waiting / m.step:>12.1%}"
-            f"{m.peak_gb:>12.1f}" + "".join(f"{x or '-':>12}" for x in original)
+            f"{m.peak_gb:>12.1f}"
         )
     print(f"on {rows[0][1].device}")

@@ -13,7 +13,7 @@ from laboratory.parity.arithmetic import arithmetic_of
 from laboratory.parity.compare import GoldenFile, Row
 from laboratory.parity.inputs import clip_images
 from laboratory.parity.models import reference_model
-from pftrack.models.trackers.runtime_tracker import RuntimeTracker, TrackOutput
+from pftrack.models.trackers.life_cycle import StreamMemory, TrackOutput
 from pftrack.models.trackers.track_instances import TrackInstances
 from pftrack.structures import FrameBatch
 
@@ -24,31 +24,28 @@ STRIDE = 16  # of the fields whose names end in _s
 def check(golden: GoldenFile) -> Iterator[Row]:
     """Reports, live tracks, ids (up to renaming), births and deaths of every frame."""
     model, frames, renamed = reference_model(golden), _frames(golden), _Renaming()
-    runtime, limits = model.runtime_tracker, golden.meta["thresholds"]
-    model.runtime_tracker = replace(
-        runtime,
+    memory, limits = StreamMemory(), golden.meta["thresholds"]
+    thresholds = replace(
+        model.thresholds,
         score_threshold=limits["score"],
         output_threshold=limits["output"],
         record_threshold=limits["record"],
         max_age_since_update=limits["max_age_since_update"],
     )
-    try:
-        for t, frame in enumerate(frames):
-            with arithmetic_of(model):
-                output = model.forward_track(frame)
-                moved = model.runtime_tracker.tracks
-                assert moved is not None
-                if t + 1 < len(frames):
-                    moved = model.move(moved, frame, frames[t + 1])
-            reference = {
-                name.removeprefix(f"f{t}."): array
-                for name, array in golden.arrays.items()
-                if name.startswith(f"f{t}.")
-            }
-            for row in _frame_rows(model.runtime_tracker, output, moved, reference, renamed):
-                yield row._replace(name=f"f{t}.{row.name}")
-    finally:
-        model.runtime_tracker = runtime
+    for t, frame in enumerate(frames):
+        with arithmetic_of(model):
+            output, memory = model.forward_track(frame, memory, thresholds)
+            moved = memory.tracks
+            assert moved is not None
+            if t + 1 < len(frames):
+                moved = model.move(moved, frame.pose, frames[t + 1].pose)
+        reference = {
+            name.removeprefix(f"f{t}."): array
+            for name, array in golden.arrays.items()
+            if name.startswith(f"f{t}.")
+        }
+        for row in _frame_rows(memory, output, moved, reference, renamed):
+            yield row._replace(name=f"f{t}.{row.name}")
 
 
 def _frames(golden: GoldenFile) -> list[FrameBatch]:
@@ -85,23 +82,23 @@ class _Renaming:
 
 
 def _frame_rows(
-    runtime: RuntimeTracker,
+    memory: StreamMemory,
     output: TrackOutput,
     moved: TrackInstances,
     reference: dict[str, np.ndarray],
     renamed: _Renaming,
 ) -> Iterator[Row]:
     """Everything about one frame; nothing more once the numbers of rows differ."""
-    tracks = runtime.tracks
+    tracks = memory.tracks
     assert tracks is not None
     yield Row("n_live", np.int64(len(tracks)), reference["n_live"])
     reported = len(reference["scores_3d"])
     yield Row("n_reported", np.int64(len(output.scores)), np.int64(reported))
     if len(tracks) != reference["n_live"] or len(output.scores) != reported:
         return
-    yield Row("current_id", np.int64(runtime.next_id), reference["current_id"])
+    yield Row("current_id", np.int64(memory.next_id), reference["current_id"])
     yield from _report_rows(output, reference, renamed)
-    yield from _live_rows(runtime.sequence, tracks, moved, reference, renamed)
+    yield from _live_rows(memory.sequence, tracks, moved, reference, renamed)
 
 
 def _report_rows(

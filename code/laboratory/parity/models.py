@@ -26,12 +26,10 @@ CONFIGS = "projects/configs/tracking"
 def reference_model(golden: GoldenFile) -> Cam3DTracker:
     """The tracker of a golden file's configuration with the formula's weights, in eval mode.
 
-    The last one is kept: a caller that changes more than the tracker's tracks must undo it.
+    The last one is kept: a caller that changes it must undo that.
     """
     model = _reference_model(golden.config, golden.folder)
-    model.eval()
-    model.reset()
-    return model
+    return model.eval()
 
 
 @lru_cache(maxsize=1)

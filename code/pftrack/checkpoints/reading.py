@@ -81,7 +81,7 @@ def load_checkpoint_file(path: str | os.PathLike[str]) -> dict[str, Any]:
         if tarfile.is_tarfile(path):
             content = load_legacy_tar(path)
         else:
-            _refuse_compressed(path)
+            _check_archive(path)
             with torch.serialization.safe_globals(_numpy_globals()):
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
@@ -96,8 +96,9 @@ def load_checkpoint_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     return dict(content)
 
 
-def _refuse_compressed(path: Path) -> None:
-    """torch never compresses; a compressed member could unpack to more than the memory holds."""
+def _check_archive(path: Path) -> None:
+    """A zip's own checksums, which torch's reader passes over; and torch never compresses: a
+    compressed member could unpack to more than the memory holds."""
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
@@ -105,6 +106,12 @@ def _refuse_compressed(path: Path) -> None:
             raise UserError(
                 f"'{path}' is a compressed archive, not a checkpoint; unpack it and name the .pth"
             )
+        broken = archive.testzip()
+    if broken is not None:
+        raise UserError(
+            f"checkpoint '{path}' is damaged: the checksum of {broken} is wrong; download or save "
+            "it again"
+        )
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
@@ -254,8 +261,8 @@ def load_into(
 
     Raises:
         UserError: the file cannot be read, nothing in it fits the model or more entries have
-            another shape than fit (a checkpoint of another model), or ``strict`` and something
-            does not fit. The model is unchanged then.
+            another shape than fit (a checkpoint of another model), an entry is not finite, or
+            ``strict`` and something does not fit. The model is unchanged then.
     """
     if isinstance(checkpoint, Mapping):
         source = "the given weights"
@@ -276,6 +283,13 @@ def load_into(
             f"'{source}' does not fit the model exactly: "
             + "; ".join(report.summary().splitlines()[1:])
             + "; is it a checkpoint of another configuration? 'make inspect CKPT=...' tells"
+        )
+    broken = [key for key in report.loaded if not weights[key].isfinite().all()]
+    if broken:
+        raise UserError(
+            f"'{source}' holds weights that are not finite numbers: {broken[0]}"
+            + f" and {len(broken) - 1} more entries" * (len(broken) > 1)
+            + "; use an earlier checkpoint of that training"
         )
     model.load_state_dict({key: weights[key] for key in report.loaded}, strict=False)
     return report

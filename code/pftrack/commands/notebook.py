@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from pftrack.boxes import Boxes
 from pftrack.errors import UserError
 from pftrack.nuscenes.facts import FORECAST_STEPS, KEY_FRAME_SECONDS
 from pftrack.nuscenes.versions import MINI, TRAINVAL, find_version
 from pftrack.paths import CODE
-from pftrack.visualization.boxes import Boxes
 from pftrack.visualization.scenes import (
     SceneFrames,
     find_infos,
@@ -119,8 +119,10 @@ def published(
     return Setting(chosen, checkpoint, root, found, out, 6 if FAST else 40)
 
 
-def track(tracker: Any, scene: SceneFrames, max_frames: int) -> dict[str, Boxes]:
-    """Track a scene with the streaming API: sample token -> boxes."""
+def track(
+    tracker: Any, scene: SceneFrames, max_frames: int, observe: Any = None
+) -> dict[str, Boxes]:
+    """Track a scene with the streaming API: sample token -> boxes; ``observe``: of ``step``."""
     from tqdm.auto import tqdm
 
     tracker.reset()
@@ -128,7 +130,7 @@ def track(tracker: Any, scene: SceneFrames, max_frames: int) -> dict[str, Boxes]
     found = {}
     for t in tqdm(range(count), desc=scene.name):
         frame = scene.frame(t)
-        found[frame.sample_token] = Boxes.from_tracks(tracker.step(frame))
+        found[frame.sample_token] = tracker.step_boxes(frame, observe=observe)
     return found
 
 

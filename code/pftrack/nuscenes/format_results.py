@@ -7,12 +7,12 @@ extra field of ours. Class ranges: the devkit's ``detection_cvpr_2019`` configur
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pftrack import geometry
+from pftrack.boxes import Boxes
 from pftrack.structures import CLASSES, TRACKING_CLASSES
 
 CLASS_RANGE = {  # m, planar, in the ego frame
@@ -44,27 +44,6 @@ _DEFAULT = {
 }
 
 
-@dataclass
-class GlobalBoxes:
-    """Boxes of one frame in the global frame, row by row.
-
-    Attributes:
-        center: [n, 3] m.  size: [n, 3] w, l, h in m.  rotation: [n, 4] quaternion (w, x, y, z).
-        velocity: [n, 2] m/s.  names: n class names.  scores: [n].
-        forecast: [n, F, 2] displacement of each step in m; None without.
-        ids: n track ids; empty for detections.
-    """
-
-    center: np.ndarray
-    size: np.ndarray
-    rotation: np.ndarray
-    velocity: np.ndarray
-    names: list[str]
-    scores: np.ndarray
-    forecast: np.ndarray | None
-    ids: list[str]
-
-
 def attribute_name(name: str, speed: float) -> str:
     """nuScenes attribute of a class at a planar speed (m/s)."""
     rule = _MOVING if speed > MOVING_SPEED else _AT_REST
@@ -89,13 +68,13 @@ def to_global(
     ids: Sequence[str] = (),
     forecast: np.ndarray | None = None,
     classes: Sequence[str] = CLASSES,
-) -> GlobalBoxes:
+) -> Boxes:
     """Model output of one frame in the global frame; boxes beyond their class range are dropped.
 
     Args:
         boxes: [n, 9] legacy boxes in the lidar frame.  scores, labels: [n].
         lidar2ego, ego2global: [4, 4].
-        ids: n track ids, or none.
+        ids: n track ids; none: the rows' numbers.
         forecast: [n, F, 2] displacements in the lidar frame, m; they turn with the frame only.
     """
     names = [classes[label] for label in np.asarray(labels).tolist()]
@@ -107,19 +86,19 @@ def to_global(
     if forecast is not None:
         forecast = np.asarray(forecast[keep], dtype=np.float64)
         forecast = forecast @ lidar2ego[:2, :2].T @ ego2global[:2, :2].T
-    return GlobalBoxes(
+    return Boxes(
         center=center,
         size=size,
         rotation=rotation,
         velocity=velocity[:, :2],
         names=[names[i] for i in chosen],
         scores=np.asarray(scores)[keep],
-        forecast=forecast,
-        ids=[ids[i] for i in chosen] if len(ids) else [],
+        forecast=() if forecast is None else list(forecast),
+        ids=[ids[i] if len(ids) else str(i) for i in chosen],
     )
 
 
-def tracking_results(sample_token: str, boxes: GlobalBoxes) -> list[dict[str, Any]]:
+def tracking_results(sample_token: str, boxes: Boxes) -> list[dict[str, Any]]:
     """Boxes of the tracking classes, in the format of the tracking submission."""
     results = []
     for i, common in _common_fields(sample_token, boxes):
@@ -132,13 +111,14 @@ def tracking_results(sample_token: str, boxes: GlobalBoxes) -> list[dict[str, An
             "tracking_score": float(boxes.scores[i]),
             "tracking_id": boxes.ids[i],
         }
-        if boxes.forecast is not None:
-            box["forecasting"] = boxes.forecast[i].tolist()
+        forecast = boxes.forecast[i]
+        if forecast is not None:
+            box["forecasting"] = forecast.tolist()
         results.append(box)
     return results
 
 
-def detection_results(sample_token: str, boxes: GlobalBoxes) -> list[dict[str, Any]]:
+def detection_results(sample_token: str, boxes: Boxes) -> list[dict[str, Any]]:
     """Boxes in the format of the detection submission."""
     return [
         common
@@ -151,7 +131,7 @@ def detection_results(sample_token: str, boxes: GlobalBoxes) -> list[dict[str, A
     ]
 
 
-def _common_fields(sample_token: str, boxes: GlobalBoxes) -> list[tuple[int, dict[str, Any]]]:
+def _common_fields(sample_token: str, boxes: Boxes) -> list[tuple[int, dict[str, Any]]]:
     columns = (boxes.center, boxes.size, boxes.rotation, boxes.velocity)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     keys = ("translation", "size", "rotation", "velocity")

@@ -9,14 +9,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pftrack import geometry
+from pftrack.boxes import Boxes
 from pftrack.checkpoints.reading import load_into
 from pftrack.datasets.augmentation import (
     AugmentationConfig,
@@ -29,6 +29,8 @@ from pftrack.datasets.release_pipelines import PIPELINE_KEYS, settings_from_pipe
 from pftrack.devices import find_device
 from pftrack.errors import UserError
 from pftrack.models import acceleration
+from pftrack.models.trackers.life_cycle import StreamMemory, TrackOutput
+from pftrack.models.trackers.tracker import StageTimer, untimed
 from pftrack.nuscenes.format_results import to_global
 from pftrack.registry import build_model
 from pftrack.structures import (
@@ -43,7 +45,6 @@ from pftrack.structures import (
 if TYPE_CHECKING:
     from mmcv import Config
 
-    from pftrack.models.trackers.runtime_tracker import TrackOutput
     from pftrack.models.trackers.tracker import Cam3DTracker
 
 
@@ -87,13 +88,18 @@ class ImageSettings:
 
 
 class Tracker:
-    """A model with the memory of one stream of frames.
+    """A model with the memory of one stream of frames. Several may share a model.
 
     Args:
-        model: in evaluation mode, on its device.
+        model: in evaluation mode, on its device; never changed.
         images: how images become network input.
         classes: names of the labels.
         precision: fp32, fp16 or bf16 of the network; geometry and thresholds stay in fp32.
+        stage: times the stages of a frame, e.g. a :class:`StageClock`.
+
+    Attributes:
+        thresholds: the configuration's, with the labels of the tracked classes.
+        memory: of the stream, a value: keep it and put it back to go on from there.
     """
 
     def __init__(
@@ -102,11 +108,16 @@ class Tracker:
         images: ImageSettings,
         classes: tuple[str, ...] = CLASSES,
         precision: str = "fp32",
+        stage: StageTimer = untimed,
     ) -> None:
         self.model = model
         self.images = images
         self.classes = classes
         self.precision = precision
+        self.stage = stage
+        tracked = tuple(i for i, name in enumerate(classes) if name in TRACKING_CLASSES)
+        self.thresholds = replace(model.thresholds, tracked_labels=tracked)
+        self.memory = StreamMemory()
 
     @property
     def device(self) -> torch.device:
@@ -115,9 +126,23 @@ class Tracker:
 
     def reset(self) -> None:
         """Forget all tracks; ids and sequences start again."""
-        self.model.reset()
+        self.memory = StreamMemory()
 
-    def step(self, frame: Frame, arrays: FrameArrays | None = None) -> list[Track]:
+    def step(
+        self,
+        frame: Frame,
+        arrays: FrameArrays | None = None,
+        observe: Callable[[TrackOutput, FrameBatch], None] | None = None,
+    ) -> list[Track]:
+        """Track one more frame: :meth:`step_boxes` as a list of :class:`Track`."""
+        return list(self.step_boxes(frame, arrays, observe))
+
+    def step_boxes(
+        self,
+        frame: Frame,
+        arrays: FrameArrays | None = None,
+        observe: Callable[[TrackOutput, FrameBatch], None] | None = None,
+    ) -> Boxes:
         """Track one more frame.
 
         A new sequence starts when the frame's ``scene_id`` differs from the last one's, or, where
@@ -126,6 +151,7 @@ class Tracker:
         Args:
             frame: the key frame; frames of a sequence in order of time.
             arrays: the frame's arrays, where a loader has prepared them already.
+            observe: called with what the model reported and what it saw.
 
         Returns:
             tracks, best score first, in the global frame; those beyond the range in which nuScenes
@@ -134,16 +160,21 @@ class Tracker:
         Raises:
             UserError: images that cannot be read, or matrices of another shape.
         """
+        batch = self.batch(frame, arrays)
         with acceleration.precision_context(self.precision, self.device):
-            output = self.model.forward_track(self.batch(frame, arrays))
-        with self.model.stage("life cycle"):
-            return self._tracks(output, frame)
+            output, self.memory = self.model.forward_track(
+                batch, self.memory, self.thresholds, self.stage
+            )
+        if observe is not None:
+            observe(output, batch)
+        with self.stage("life cycle"):
+            return self._boxes(output, frame)
 
     def batch(self, frame: Frame, arrays: FrameArrays | None = None) -> FrameBatch:
         """What the model sees of a frame: decoded, resized, normalised, on its device."""
         _check_shapes(frame)
         if arrays is None:
-            with self.model.stage("decode"):
+            with self.stage("decode"):
                 arrays = prepare_frame(frame, self.images.augmentation, self.images.size_divisor)
         clip = ClipBatch(
             img=arrays.img.permute(0, 3, 1, 2)[None, None].to(self.device, non_blocking=True),
@@ -161,9 +192,9 @@ class Tracker:
         batch.l2g = batch.l2g.to(self.device, non_blocking=True)
         return batch
 
-    def _tracks(self, output: TrackOutput, frame: Frame) -> list[Track]:
+    def _boxes(self, output: TrackOutput, frame: Frame) -> Boxes:
         forecasting = output.forecasting
-        boxes = to_global(
+        return to_global(
             output.boxes.numpy(),
             output.scores.numpy(),
             output.labels.numpy(),
@@ -173,21 +204,6 @@ class Tracker:
             forecast=None if forecasting is None else forecasting.numpy(),
             classes=self.classes,
         )
-        yaw = geometry.yaw_from_quaternion(boxes.rotation)
-        return [
-            Track(
-                id=boxes.ids[i],
-                name=boxes.names[i],
-                score=float(boxes.scores[i]),
-                center=boxes.center[i],
-                size=boxes.size[i],
-                yaw=float(yaw[i]),
-                rotation=boxes.rotation[i],
-                velocity=boxes.velocity[i],
-                forecast=None if boxes.forecast is None else boxes.forecast[i],
-            )
-            for i in range(len(boxes.names))
-        ]
 
 
 def load_tracker(
@@ -219,9 +235,6 @@ def load_tracker(
     images = ImageSettings.from_config(cfg)
     classes = class_names(cfg)
     model = build_model(cfg.model)
-    model.runtime_tracker.tracked_labels = [
-        label for label, name in enumerate(classes) if name in TRACKING_CLASSES
-    ]
     if checkpoint is not None:
         report = load_into(model, checkpoint)
         if report.missing or report.mismatched:

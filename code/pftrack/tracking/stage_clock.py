@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class StageClock:
-    """Adds up seconds by stage name; set as ``model.stage``, it times the tracker's stages.
+    """Adds up seconds by stage name; as ``stage`` of a tracker, it times its stages.
 
     Args:
         synchronize: wait for the GPU at both ends of a stage. Without, a stage on a GPU shows

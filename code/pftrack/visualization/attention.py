@@ -15,6 +15,9 @@ from pftrack.models.layers.detr3d_attention import (
     Detr3DCrossAtten,
     project_to_cameras,
 )
+from pftrack.models.trackers.life_cycle import TrackOutput
+from pftrack.models.trackers.tracker import Cam3DTracker
+from pftrack.structures import FrameBatch
 
 
 @dataclass
@@ -37,62 +40,53 @@ class TrackAttention:
 
 @dataclass
 class Watch:
-    """Fills while frames are tracked inside :func:`watch_attention`.
+    """Call it with every frame that is tracked inside :func:`watch_attention`; it is made to be
+    ``observe`` of :meth:`Tracker.step`.
 
     Attributes:
         frames: one dictionary per frame: track id ("<sequence>-<id>") -> attention.
     """
 
+    _records: tuple[dict[str, list[Tensor]], ...]
+    _gates: list[Tensor]
     frames: list[dict[str, TrackAttention]] = field(default_factory=list)
+
+    def __call__(self, output: TrackOutput, frame: FrameBatch) -> None:
+        """Note the attention that led to what was reported for ``frame``."""
+        pixels, past, future = (_take(records) for records in self._records)
+        gates = self._gates.pop() if self._gates else None
+        num_cameras = frame.img.shape[1]
+        self.frames.append(_collect(output, pixels, gates, past, future, num_cameras))
 
 
 @contextmanager
-def watch_attention(model: Any) -> Iterator[Watch]:
-    """Record the attention of every reported track while ``model`` tracks.
+def watch_attention(model: Cam3DTracker) -> Iterator[Watch]:
+    """Record attention while ``model`` tracks::
 
-    Args:
-        model: a ``Cam3DTracker``. Slower and larger while watched: the weights of the last decoder
-            layers are computed explicitly.
+        with watch_attention(tracker.model) as watch:
+            tracker.step(frame, observe=watch)
+
+    Slower and larger while watched: the weights of the last decoder layers are computed explicitly.
     """
-    watch = Watch()
     head = model.pts_bbox_head.transformer.decoder.layers[-1].attentions[1]
     reasoner = model.STReasoner
     past = _last_cross_attention(reasoner, "hist_temporal_transformer")
     future = _last_cross_attention(reasoner, "fut_temporal_transformer")
     gates: list[Tensor] = []
-    track = model.forward_track
-
     with (
         record_attention(head) as pixels,
         record_attention(past or nn.Identity()) as past_weights,
         record_attention(future or nn.Identity()) as future_weights,
     ):
-
-        def tracked(frame: Any) -> Any:
-            output = track(frame)
-            watch.frames.append(
-                _collect(
-                    output,
-                    _take(pixels),
-                    gates.pop() if gates else None,
-                    _take(past_weights),
-                    _take(future_weights),
-                    frame.img.shape[1],
-                )
-            )
-            return output
-
         hook = None
         if isinstance(head, Detr3DCrossAtten):
             hook = head.register_forward_hook(
                 lambda module, args, kwargs, _out: gates.append(_gates(module, *args, **kwargs)),
                 with_kwargs=True,
             )
-        model.forward_track = tracked
         try:
-            yield watch
+            yield Watch((pixels, past_weights, future_weights), gates)
         finally:
-            del model.forward_track
             if hook is not None:
                 hook.remove()
 
@@ -130,7 +124,7 @@ def _gates(
 
 
 def _collect(
-    output: Any,
+    output: TrackOutput,
     pixels: Tensor | None,
     gates: Tensor | None,
     past: Tensor | None,

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 
 from pftrack import geometry
-from pftrack.visualization.boxes import Boxes, Color, History, track_color
+from pftrack.boxes import Boxes
 from pftrack.visualization.camera_view import SHIFT, to_fixed
+from pftrack.visualization.trails import Color, History, track_color
 
 BACKGROUND: Color = (26, 22, 20)
 GRID: Color = (58, 52, 48)

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from pftrack import geometry
-from pftrack.visualization.boxes import Boxes, Color, History, track_color
+from pftrack.boxes import Boxes
+from pftrack.visualization.trails import Color, History, track_color
 
 NEAR = 0.3  # m: lines are cut at this distance in front of the camera
 FAR = 80.0  # m: boxes further away are not drawn

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 
 from pftrack import geometry
+from pftrack.boxes import Boxes
 from pftrack.structures import CAMERAS, ClipBatch, Frame, FrameTargets
 from pftrack.visualization.bird_view import BirdView
-from pftrack.visualization.boxes import Boxes
 from pftrack.visualization.camera_view import CameraView
 from pftrack.visualization.mosaic import ROWS, camera_views
 from pftrack.visualization.scenes import SceneFrames
@@ -29,7 +29,7 @@ def boxes_of_targets(targets: FrameTargets, names: tuple[str, ...]) -> Boxes:
         center=boxes[:, :3],
         size=boxes[:, 3:6],
         rotation=geometry.quaternion_from_yaw(yaw),
-        forecast=[None] * len(boxes),
+        velocity=boxes[:, 7:9],
     )
 
 
@@ -66,7 +66,7 @@ def object_picture(
     columns = []
     for t in (max(step - 1, 0), step):
         frame = scene.frame(t)
-        tracked = boxes.get(frame.sample_token, Boxes.from_results([]))
+        tracked = boxes.get(frame.sample_token, Boxes.from_rows([]))
         truth = scene.truth(t)
         nearest = np.array([*np.asarray(point)[:2], _ground_height(truth, point)])
         header = np.full((24, size, 3), 16, dtype=np.uint8)

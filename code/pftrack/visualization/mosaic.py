@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 
 from pftrack import geometry
+from pftrack.boxes import Boxes
 from pftrack.datasets.frames import lidar2cam_matrices
 from pftrack.datasets.image_loading import read_image
 from pftrack.errors import UserError
 from pftrack.structures import CAMERAS, Frame
 from pftrack.visualization.bird_view import BirdView
-from pftrack.visualization.boxes import Boxes, History
 from pftrack.visualization.camera_view import CameraView
+from pftrack.visualization.trails import History
 
 ROWS = (
     ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT"),

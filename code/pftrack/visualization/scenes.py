@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pftrack import geometry
+from pftrack.boxes import Boxes
 from pftrack.datasets.frames import info_to_frame, resolve_path
 from pftrack.datasets.infos import Info, InfoFile, load_infos
 from pftrack.errors import UserError
@@ -18,7 +19,6 @@ from pftrack.nuscenes.results_file import read_results
 from pftrack.nuscenes.tables import read_columns
 from pftrack.nuscenes.versions import find_version, info_file_name
 from pftrack.structures import Frame
-from pftrack.visualization.boxes import Boxes
 from pftrack.visualization.mosaic import read_lidar
 
 
@@ -60,13 +60,13 @@ class SceneFrames:
 def ground_truth(info: Info) -> Boxes:
     """The annotations of an info as boxes in the global frame."""
     if "gt_boxes" not in info:
-        return Boxes.from_results([])
+        return Boxes.from_rows([])
     names = np.asarray(info["gt_names"])
     keep = np.asarray(info["valid_flag"], dtype=bool) & np.isin(names, TRACKING_CLASSES)
     boxes = np.concatenate([info["gt_boxes"], info["gt_velocity"]], axis=1)[keep]
     lidar2ego = geometry.pose_matrix(info["lidar2ego_rotation"], info["lidar2ego_translation"])
     ego2global = geometry.pose_matrix(info["ego2global_rotation"], info["ego2global_translation"])
-    center, size, rotation, _ = geometry.legacy_boxes_to_global(boxes, lidar2ego, ego2global)
+    center, size, rotation, velocity = geometry.legacy_boxes_to_global(boxes, lidar2ego, ego2global)
     forecast: list[np.ndarray | None] = [None] * len(boxes)
     if "forecasting_locs" in info:
         locs = geometry.transform_points(
@@ -80,6 +80,7 @@ def ground_truth(info: Info) -> Boxes:
         center=center,
         size=size,
         rotation=rotation,
+        velocity=velocity[:, :2],
         forecast=forecast,
     )
 
@@ -158,6 +159,6 @@ def boxes_of_samples(path: Path, tokens: Collection[str]) -> dict[str, Boxes]:
 
 def _boxes(path: Path, token: str, boxes: Any) -> Boxes:
     try:
-        return Boxes.from_results(boxes)
+        return Boxes.from_rows(boxes)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: sample '{token}' holds a malformed box: {error!r}") from error

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from pftrack.boxes import Boxes
 from pftrack.files import atomic
-from pftrack.visualization.boxes import Boxes, History
 from pftrack.visualization.mosaic import Style, draw_frame, stack
 from pftrack.visualization.scenes import SceneFrames, boxes_of_samples
+from pftrack.visualization.trails import History
 from pftrack.visualization.video_file import write_gif, write_mp4, write_png
 
 INDEX = "videos.json"
@@ -79,7 +80,7 @@ def scene_pictures(
         seconds = frame.timestamp - scene.infos[0]["timestamp"] / 1e6
         pictures = []
         for layer, history in zip(layers, histories, strict=True):
-            boxes = layer.boxes.get(frame.sample_token, Boxes.from_results([]))
+            boxes = layer.boxes.get(frame.sample_token, Boxes.from_rows([]))
             boxes = boxes.select(boxes.scores >= options.min_score)
             history.update(boxes)
             title = (

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from pftrack.paths import REPOSITORY
+
 VARIANT = os.environ.get("VARIANT", "cpu")
 IMAGE = os.environ.get("IMAGE", f"pf-track:{VARIANT}")
 SERVICES = ("train", "eval", "test", "data", "jupyter", "shell")
@@ -67,7 +68,7 @@ def in_service(service: str, *command: str, **variables: str) -> subprocess.Comp
     """A command in a service, as the Makefile runs it."""
     return subprocess.run(
         ["scripts/run.sh", service, *command],
-        cwd=ROOT,
+        cwd=REPOSITORY,
         env=os.environ | {"RUNTIME": "docker", "IMAGE": IMAGE, "VARIANT": VARIANT, **variables},
         capture_output=True,
         text=True,
@@ -81,7 +82,7 @@ def test_service_has_the_right_user_mounts_and_rights(service: str):
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout.splitlines()[-1])
     assert facts["user"] == [os.getuid(), os.getgid()]
-    assert facts["cwd"] == str(ROOT / "code")
+    assert facts["cwd"] == str(REPOSITORY / "code")
     assert facts["init"] == "tini"
     assert facts["capabilities"] == 0
     assert facts["no_new_privileges"] == 1
@@ -92,7 +93,7 @@ def test_service_has_the_right_user_mounts_and_rights(service: str):
 
 
 def test_what_is_written_belongs_to_the_caller():
-    name = ROOT / "code" / "work_dirs" / ".owner-test"
+    name = REPOSITORY / "code" / "work_dirs" / ".owner-test"
     try:
         assert in_service("shell", "touch", str(name)).returncode == 0
         assert (name.stat().st_uid, name.stat().st_gid) == (os.getuid(), os.getgid())
@@ -175,7 +176,7 @@ def jupyter(tmp_path: Path) -> Iterator[tuple[str, str]]:
     log = (tmp_path / "log").open("w+")
     server = subprocess.Popen(
         ["make", "jupyter", "PORT=18888"],
-        cwd=ROOT,
+        cwd=REPOSITORY,
         env=os.environ | {"RUNTIME": "docker", "IMAGE": IMAGE, "VARIANT": VARIANT},
         stdout=subprocess.PIPE,
         stderr=log,

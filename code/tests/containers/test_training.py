@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from pftrack.paths import REPOSITORY
+
 VARIANT = os.environ.get("VARIANT", "cpu")
 CONFIG = "projects/configs/tracking/demo/f1_demo.py"
 
@@ -22,7 +22,7 @@ def run(*command: str) -> str:
     settings["IMAGE"] = os.environ.get("IMAGE", f"pf-track:{VARIANT}")
     done = subprocess.run(
         command,
-        cwd=ROOT,
+        cwd=REPOSITORY,
         env=os.environ | settings,
         capture_output=True,
         text=True,
@@ -33,7 +33,7 @@ def run(*command: str) -> str:
 
 
 def test_step_one_trains_on_generated_data_on_the_cpu():
-    folder = ROOT / "code" / "work_dirs" / "container-test"
+    folder = REPOSITORY / "code" / "work_dirs" / "container-test"
     data = folder / "nuscenes"
     shutil.rmtree(folder, ignore_errors=True)
     try:

@@ -20,14 +20,25 @@ from pftrack.models.dense_heads.base import HeadOutput
 from pftrack.models.layers.grid_mask import GridMask
 from pftrack.models.layers.positional_encoding import pos2posemb3d
 from pftrack.models.trackers import motion
+from pftrack.models.trackers.life_cycle import (
+    StreamMemory,
+    Thresholds,
+    TrackOutput,
+    enter_frame,
+    live_on,
+)
 from pftrack.models.trackers.reasoner import SpatialTemporalReasoner
-from pftrack.models.trackers.runtime_tracker import RuntimeTracker, TrackOutput
 from pftrack.models.trackers.track_instances import Estimate, TrackInstances
 from pftrack.registry import MODELS, build_model
 from pftrack.stated import accept, same
-from pftrack.structures import ClipBatch, FrameBatch
+from pftrack.structures import ClipBatch, FrameBatch, FramePose
 
 StageTimer = Callable[[str], AbstractContextManager[Any]]
+
+
+def untimed(_stage: str) -> AbstractContextManager[Any]:
+    """Stages are not timed."""
+    return nullcontext()
 
 
 @MODELS.register_module()
@@ -44,7 +55,7 @@ class Cam3DTracker(nn.Module):
         if_update_ego: tracks follow the ego vehicle's motion between frames.
         motion_prediction: tracks move between frames,
         motion_prediction_ref_update: by their forecast; else by their velocity.
-        runtime_tracker: thresholds of :class:`RuntimeTracker`.
+        runtime_tracker: of :class:`Thresholds`, the default ones of tracking.
         spatial_temporal_reason: arguments of :class:`SpatialTemporalReasoner`.
         use_grid_mask: GridMask augmentation while training, drawn once for all images of a clip.
         train_cfg, stated: of mm-style configurations, without effect (stated.py).
@@ -109,13 +120,12 @@ class Cam3DTracker(nn.Module):
         )
         self.query_feat_embedding = nn.Embedding(num_query, embed_dims) if tracking else None
         self.grid_mask = GridMask() if use_grid_mask else None
-        self.runtime_tracker = RuntimeTracker(**(runtime_tracker or {}))
+        self.thresholds = Thresholds(**(runtime_tracker or {}))
         self.num_classes, self.embed_dims = num_classes, embed_dims
         self.train_backbone = train_backbone
         self.if_update_ego = if_update_ego
         self.motion_prediction = motion_prediction
         self.motion_prediction_ref_update = motion_prediction_ref_update
-        self.stage: StageTimer = lambda name: nullcontext()
         nn.init.uniform_(self.reference_points.weight, 0, 1)
         if self.query_feat_embedding is not None:
             nn.init.zeros_(self.query_feat_embedding.weight)
@@ -154,7 +164,9 @@ class Cam3DTracker(nn.Module):
         for t in range(batch.num_frames):
             targets = [batch.targets[b][t] for b in samples]
             if t > 0:
-                before, now = ([_sample_frame(batch, b, i) for b in samples] for i in (t - 1, t))
+                before, now = (
+                    [_sample_frame(batch, b, i).pose for b in samples] for i in (t - 1, t)
+                )
                 tracks = [self.move(tracks[b], before[b], now[b]) for b in samples]
             instances = [self.with_detection_queries(tracks[b] if t > 0 else None) for b in samples]
             outputs = self._detect_samples([level[:, t] for level in feats], batch, t, instances)
@@ -203,44 +215,55 @@ class Cam3DTracker(nn.Module):
     # --- tracking ---------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def forward_track(self, frame: FrameBatch) -> TrackOutput:
+    def forward_track(
+        self,
+        frame: FrameBatch,
+        memory: StreamMemory | None = None,
+        thresholds: Thresholds | None = None,
+        stage: StageTimer = untimed,
+    ) -> tuple[TrackOutput, StreamMemory]:
         """Track one more frame of a stream.
 
         Args:
             frame: B = 1, normalised, on the model's device; a time stamp on the host saves a
                 synchronisation.
+            memory: what the stream's last frame returned; None: the stream begins.
+            thresholds: None: the configuration's.
+            stage: called with a stage's name, gives the context that the stage runs in.
+
+        Returns:
+            the reported tracks, and the memory for the next frame.
         """
-        runtime, reasoner = self.runtime_tracker, self.STReasoner
-        with self.stage("life cycle"):
-            last = runtime.last_frame
-            if not runtime.enter_frame(frame) and runtime.tracks is not None and last is not None:
-                runtime.tracks = self.move(runtime.tracks, last, frame)
-            instances = self.with_detection_queries(runtime.tracks)
-        with self.stage("backbone"):
+        memory, thresholds = memory or StreamMemory(), thresholds or self.thresholds
+        reasoner = self.STReasoner
+        with stage("life cycle"):
+            memory = enter_frame(memory, frame.pose)
+            tracks = memory.tracks
+            if tracks is not None and memory.last is not None:
+                tracks = self.move(tracks, memory.last, frame.pose)
+            instances = self.with_detection_queries(tracks)
+        with stage("backbone"):
             feats = self.extract_feats(frame.img)
-        with self.stage("head"):
+        with stage("head"):
             instances = self.remember(instances, self.detect(feats, frame, instances))
-        with self.stage("reasoning"):
+        with stage("reasoning"):
             instances = reasoner.frame_shift(instances)
             if reasoner.history_reasoning:
                 instances = reasoner.refine(instances)
             if reasoner.future_reasoning:
                 instances = reasoner.forecast(instances)
-            instances = reasoner.summarize(instances, runtime.record_threshold)
-        with self.stage("life cycle"):
-            return runtime.update(instances, self.bbox_coder, reasoner.future_reasoning)
+            instances = reasoner.summarize(instances, thresholds.record_threshold)
+        with stage("life cycle"):
+            return live_on(
+                instances,
+                memory,
+                frame.pose,
+                thresholds,
+                self.bbox_coder,
+                reasoner.future_reasoning,
+            )
 
     forward_tracking = forward_track
-
-    def forward_test(self, batch: ClipBatch) -> list[TrackOutput]:
-        """Track the frames of one clip, continuing the stream; B = 1."""
-        if batch.batch_size != 1:
-            raise UserError(f"tracking takes one sequence at a time, got {batch.batch_size} clips")
-        return [self.forward_track(batch.frame(t)) for t in range(batch.num_frames)]
-
-    def reset(self) -> None:
-        """Forget all tracks, ids and sequences."""
-        self.runtime_tracker.reset()
 
     # --- steps of a frame -------------------------------------------------------------------------
 
@@ -307,7 +330,7 @@ class Cam3DTracker(nn.Module):
         return instances.replace(cache=cache)
 
     def move(
-        self, tracks: TrackInstances, frame: FrameBatch, next_frame: FrameBatch
+        self, tracks: TrackInstances, frame: FramePose, next_frame: FramePose
     ) -> TrackInstances:
         """Tracks of one frame as queries of the next: objects' motion, then the ego's."""
         with full_precision(tracks.obj_idxes):

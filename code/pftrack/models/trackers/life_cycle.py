@@ -1,0 +1,195 @@
+"""Life cycle of tracks while streaming: sequences, ids, births, ageing, deaths, reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pftrack.models.box_coder import BoxCoder, denormalize_bbox
+from pftrack.models.trackers.track_instances import TrackInstances
+from pftrack.structures import TRACKING_CLASSES, FramePose
+
+SEQUENCE_GAP = 10.0  # s
+
+
+@dataclass
+class TrackOutput:
+    """The reported tracks of one frame, best score first; on the host.
+
+    Attributes:
+        boxes: [n, 9] legacy gravity-centre boxes, lidar frame.  scores, track_scores: [n].
+        labels: [n] int64.  obj_ids: n pairs (sequence, id).
+        forecasting: [n, F, 2] displacement of each future step, m; None without future reasoning.
+        rows: [n] int64 row of each track among the frame's instances (detection queries first).
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    track_scores: Tensor
+    obj_ids: list[tuple[int, int]]
+    forecasting: Tensor | None
+    rows: Tensor
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What decides about tracks; ``runtime_tracker`` of a configuration.
+
+    Attributes:
+        output_threshold: tracks with a higher score are reported.
+        score_threshold: a higher score gives birth to a track and keeps it young.
+        record_threshold: a lower score leaves the provisional, forecast state in place.
+        max_age_since_update: a track dies after this many frames without a score above.
+        tracked_labels: instances of these classes are tracked; by default the first seven, as in
+            nuScenes' order of classes.
+    """
+
+    output_threshold: float = 0.2
+    score_threshold: float = 0.4
+    record_threshold: float = 0.4
+    max_age_since_update: int = 1
+    tracked_labels: Sequence[int] = tuple(range(len(TRACKING_CLASSES)))
+
+
+@dataclass(frozen=True)
+class StreamMemory:
+    """What a stream of frames hands to its next frame. ``StreamMemory()`` begins one.
+
+    Attributes:
+        tracks: the living ones, as the last frame left them; None: none yet in this sequence.
+        last: pose and time of the last frame; None: there was none.
+        sequence: how many sequences have begun.  next_id: of the next newborn in this one.
+    """
+
+    tracks: TrackInstances | None = None
+    last: FramePose | None = None
+    sequence: int = 0
+    next_id: int = 0
+
+
+def enter_frame(memory: StreamMemory, pose: FramePose) -> StreamMemory:
+    """The memory with which a frame begins: without tracks where it begins a new sequence.
+
+    By the scene id where both frames have one, else by a time gap above 10 s.
+    """
+    last = memory.last
+    if last is not None:
+        if pose.scene_ids and last.scene_ids:
+            starts = pose.scene_ids[0] != last.scene_ids[0]
+        else:
+            starts = abs(float(pose.timestamp[0]) - float(last.timestamp[0])) > SEQUENCE_GAP
+        if not starts:
+            return memory
+    return StreamMemory(sequence=memory.sequence + 1)
+
+
+def live_on(
+    instances: TrackInstances,
+    memory: StreamMemory,
+    pose: FramePose,
+    thresholds: Thresholds,
+    coder: BoxCoder,
+    has_forecast: bool,
+) -> tuple[TrackOutput, StreamMemory]:
+    """Assign ids, age tracks, keep the living ones for the next frame and report.
+
+    Everything is decided on the host after one transfer, the only one of a frame.
+
+    Args:
+        instances: the frame's instances, summarised.
+        memory: the frame began with.  pose: of the frame.
+        coder: limits of the report.
+        has_forecast: whether ``motion_predictions`` mean anything.
+    """
+    host = _to_host(instances)
+    # What broken images leave must not reach other instances through attention.
+    tracked = torch.isin(host.labels, torch.tensor(thresholds.tracked_labels)) & host.finite
+    confident = host.scores > thresholds.score_threshold
+
+    newborn = tracked & (host.ids < 0)
+    ids = torch.where(newborn, memory.next_id + newborn.cumsum(0) - 1, host.ids)
+    is_track = host.is_track | (newborn & confident)
+
+    age = torch.where(confident, 0, host.age + 1)
+    alive = tracked & (confident | (is_track & (age < thresholds.max_age_since_update)))
+    kept = StreamMemory(
+        tracks=_keep(instances, alive.nonzero().flatten(), ids, age, is_track),
+        last=pose,
+        sequence=memory.sequence,
+        next_id=memory.next_id + int(newborn.sum()),
+    )
+
+    candidates = tracked.nonzero().flatten()
+    boxes, scores = host.boxes[candidates], host.scores[candidates]
+    rows = candidates[coder.select(boxes, scores, thresholds.output_threshold)]
+    output = TrackOutput(
+        boxes=host.boxes[rows],
+        scores=host.scores[rows],
+        labels=host.labels[rows],
+        track_scores=host.scores[rows],
+        obj_ids=[(memory.sequence, i) for i in ids[rows].tolist()],
+        forecasting=host.displacements[rows] if has_forecast else None,
+        rows=rows,
+    )
+    return output, kept
+
+
+def _keep(
+    instances: TrackInstances, rows: Tensor, ids: Tensor, age: Tensor, is_track: Tensor
+) -> TrackInstances:
+    """The rows that live on, in one transfer to the device."""
+    device = instances.obj_idxes.device
+    notes = torch.stack([rows, ids[rows], age[rows], is_track[rows].long()])
+    if device.type == "cuda":
+        notes = notes.pin_memory()
+    rows, ids, age, track = notes.to(device, non_blocking=True).unbind()
+    return instances.select(rows).replace(
+        obj_idxes=ids, disappear_time=age, track_query_mask=track.bool()
+    )
+
+
+@dataclass
+class _HostView:
+    """What the life cycle decides by: boxes [N, 9], displacements [N, F, 2], the rest [N]."""
+
+    boxes: Tensor
+    displacements: Tensor
+    scores: Tensor
+    labels: Tensor
+    ids: Tensor
+    age: Tensor
+    is_track: Tensor
+    finite: Tensor
+
+
+def _to_host(instances: TrackInstances) -> _HostView:
+    """One packed copy; float64 holds every float32 and every id exactly."""
+    state = instances.state
+    displacements = state.motion_predictions[..., :2]
+    columns = [
+        denormalize_bbox(state.bboxes),
+        displacements.flatten(1),
+        state.scores[:, None],
+        state.logits.argmax(-1, keepdim=True),
+        instances.obj_idxes[:, None],
+        instances.disappear_time[:, None],
+        instances.track_query_mask[:, None],
+        instances.hist_embeds.isfinite().flatten(1).all(1, keepdim=True),
+    ]
+    packed = torch.cat([c.double() for c in columns], dim=1).cpu()
+    parts = packed.split([c.shape[1] for c in columns], 1)
+    boxes, flat, scores, labels, ids, age, track, finite = parts
+    return _HostView(
+        boxes=boxes.float(),
+        displacements=flat.float().view(displacements.shape),
+        scores=scores[:, 0].float(),
+        labels=labels[:, 0].long(),
+        ids=ids[:, 0].long(),
+        age=age[:, 0].long(),
+        is_track=track[:, 0].bool(),
+        finite=finite[:, 0].bool(),
+    )

@@ -1,0 +1,146 @@
+"""What would make the host wait for a GPU, on fake CUDA tensors: no GPU is needed.
+
+Fake tensors carry shape, type and device but no values. Whatever needs a value on the host
+(``item``, ``nonzero``, a boolean mask as an index) and whatever mixes devices raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+import torch._dynamo  # what fake tensors import at first use, here once for all children
+from child_process import in_child
+from tiny_tracker import clip
+from torch import Tensor
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pftrack import geometry
+from pftrack.config import load_config
+from pftrack.models.layers.detr3d_attention import project_to_cameras
+from pftrack.models.layers.frustum import frustum_points, lid_depths
+from pftrack.models.losses import tracking_loss
+from pftrack.models.matching.match_costs import BBox3DL1Cost
+from pftrack.models.trackers import tracker
+from pftrack.registry import build_model
+from pftrack.structures import ClipBatch
+
+QUERIES, TRACKS, OBJECTS = 500, 7, 3
+RANGE = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
+CONFIGS = ("petr/f1_q500_800x320", "petr/f3_q500_800x320", "detr3d/f3_q500_800x320")
+
+
+def succeeds_on_fake_cuda(check: Callable[[], None]) -> bool:
+    """In a process of its own: the stand-in for the CUDA driver stays where it was first used."""
+
+    def work() -> None:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            check()
+
+    return in_child(work) == 0
+
+
+def fake_model(config: str) -> Any:
+    """A published configuration's model on a GPU that need not exist."""
+    with torch.device("cuda"):
+        return build_model(load_config(f"projects/configs/tracking/{config}.py").model)
+
+
+def fake_clip(frames: int) -> ClipBatch:
+    """Its frames are known to belong to one scene, as in evaluation."""
+    return replace(clip([[OBJECTS] * frames]), scene_ids=["scene"]).to("cuda")
+
+
+def test_a_value_read_on_the_host_is_noticed() -> None:
+    def read() -> None:
+        with pytest.raises(DataDependentOutputException):
+            float(torch.zeros(3, device="cuda").max())
+
+    assert succeeds_on_fake_cuda(read)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_tracking_waits_for_nothing_before_the_report(config: str) -> None:
+    def track() -> None:
+        model, batch, reported = fake_model(config).eval(), fake_clip(2), []
+
+        def live_on(instances: Any, memory: Any, pose: Any, *options: Any) -> Any:
+            reported.append((len(instances), instances.state.bboxes.device.type))
+            tracks = instances.select(torch.arange(TRACKS, device="cuda"))
+            return None, replace(memory, tracks=tracks, last=pose)
+
+        memory = None
+        with patch.object(tracker, "live_on", live_on):
+            for t in range(2):
+                _, memory = model.forward_track(batch.frame(t), memory)
+        assert reported == [(QUERIES, "cuda"), (QUERIES + TRACKS, "cuda")]
+
+    assert succeeds_on_fake_cuda(track)
+
+
+class MatrixProducts(TorchDispatchMode):
+    """Counts the operations that GPUs may compute in TF32."""
+
+    NAMES = ("mm", "bmm", "addmm", "baddbmm", "convolution", "matmul", "linear")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += op.overloadpacket.__name__ in self.NAMES
+        return op(*args, **(kwargs or {}))
+
+
+def test_positions_and_assignment_take_no_matrix_products() -> None:
+    """TF32 has 11 bits, 3 cm at 60 m: no projection, ego motion or cost may be computed in it
+    (and without a product forward there is none in the backward pass)."""
+
+    def positions() -> None:
+        pose = torch.eye(4, device="cuda")
+        points = torch.zeros(TRACKS, 3, device="cuda")
+        lidar2img = torch.eye(4, dtype=torch.float64, device="cuda").expand(1, 6, 4, 4)
+        codes = torch.zeros(2, TRACKS, 10, device="cuda")
+        with MatrixProducts() as products:
+            moved = geometry.change_lidar_frame(points, pose, pose)
+            geometry.transform_points(moved, pose)
+            depths = lid_depths(8, 1.0, 60.0, "cuda")
+            frustum_points(lidar2img, (4, 10), (64, 160), depths, RANGE)
+            project_to_cameras(points[None], lidar2img, (64, 160), RANGE)
+            BBox3DL1Cost()(codes, codes[0])
+            assert products.count == 0
+            torch.zeros(2, 3, device="cuda") @ torch.zeros(3, 2, device="cuda")
+            assert products.count == 1
+
+    assert succeeds_on_fake_cuda(positions)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_training_waits_once_a_frame_for_the_costs_of_all_layers(config: str) -> None:
+    frames = 1 if "f1" in config else 3
+
+    def train() -> None:
+        model, batch, transfers = fake_model(config).train(), fake_clip(frames), []
+        model.grid_mask = None  # drawn on the host, from values
+
+        def to_host(costs: Sequence[Tensor], carried: Sequence[Tensor]) -> Any:
+            transfers.append([tuple(c.shape) for c in costs])
+            return [np.zeros(c.shape) for c in costs], [np.full(len(c), -1) for c in carried]
+
+        def to_device(array: np.ndarray, device: torch.device) -> Tensor:
+            return torch.zeros(array.shape, dtype=torch.int64, device=device)
+
+        with patch.multiple(tracking_loss, _to_host=to_host, _to_device=to_device):
+            losses = model.forward_train(batch)
+        total = sum(value for name, value in losses.items() if "loss" in name)
+        assert isinstance(total, Tensor) and total.device.type == "cuda"
+        tracks = 0 if frames == 1 else OBJECTS
+        assert transfers == [[(6, QUERIES + tracks * (t > 0), OBJECTS)] for t in range(frames)]
+
+    assert succeeds_on_fake_cuda(train)

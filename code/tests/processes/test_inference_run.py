@@ -1,0 +1,160 @@
+"""Whole runs of the demo tracker with random weights: sharded, killed and resumed, evaluated."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from laboratory.parity.weights import fill
+from pftrack.config import load_config
+from pftrack.evaluation.config import load_tracking_config
+from pftrack.evaluation.ground_truth import load_ground_truth
+from pftrack.evaluation.submission import load_results
+from pftrack.paths import CODE
+from pftrack.registry import build_model
+from pftrack.tracking import runner
+from pftrack.tracking.job import InferenceJob
+from pftrack.tracking.runner import run_inference
+
+CONFIG = "projects/configs/tracking/demo/f3_demo.py"
+# test_tracking.py that kills itself after eight frames; the first scene has six.
+KILLED = """
+import os, runpy, signal, sys
+import tqdm
+class Bar(tqdm.tqdm):
+    def update(self, n=1):
+        super().update(n)
+        if self.n == 8:
+            os.kill(os.getpid(), signal.SIGKILL)
+tqdm.tqdm = Bar
+sys.argv[0] = "tools/test_tracking.py"
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def job(
+    tmp_path_factory: pytest.TempPathFactory, demo_data: Path, demo_infos: dict[str, Path]
+) -> InferenceJob:
+    """Both scenes in one info file; weights by formula, which find something everywhere."""
+    folder = tmp_path_factory.mktemp("inference")
+    infos = [pickle.loads(path.read_bytes()) for path in demo_infos.values()]
+    merged = {"infos": infos[0]["infos"] + infos[1]["infos"], "metadata": infos[0]["metadata"]}
+    (folder / "infos.pkl").write_bytes(pickle.dumps(merged))
+    overrides = (
+        f"data.val.data_root={demo_data}",
+        f"data.val.ann_file={folder / 'infos.pkl'}",
+        "model.runtime_tracker.score_threshold=0.8",
+        "model.runtime_tracker.record_threshold=0.5",
+    )
+    model = build_model(load_config(CONFIG, list(overrides)).model)
+    fill(model)
+    torch.save({"state_dict": model.state_dict()}, folder / "random.pth")
+    return InferenceJob(config=CONFIG, checkpoint=str(folder / "random.pth"), overrides=overrides)
+
+
+@pytest.fixture(scope="module")
+def whole(job: InferenceJob, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results file of one process, undisturbed."""
+    return run_inference(job, ["cpu"], tmp_path_factory.mktemp("whole")).result_path
+
+
+def test_results_are_a_valid_submission_with_forecasts(whole: Path, demo_data: Path) -> None:
+    content = json.loads(whole.read_text())
+    boxes = [box for frame in content["results"].values() for box in frame]
+    assert len(content["results"]) == 12 and len(boxes) > 20
+    assert all(len(box["forecasting"]) == 8 for box in boxes)
+    assert {box["tracking_id"].split("-")[0] for box in boxes} == {"1", "2"}
+    assert [p.name for p in whole.parent.iterdir()] == ["results_nusc.json"]
+
+
+def test_two_processes_write_the_same_file(job: InferenceJob, whole: Path, tmp_path: Path) -> None:
+    run = run_inference(job, ["cpu", "cpu"], tmp_path)
+    assert run.result_path.read_bytes() == whole.read_bytes()
+    assert run.frames == 12 and run.scenes == 2 and run.seconds["backbone"] > 0
+
+
+def test_killed_run_continues_and_writes_the_same_file(
+    job: InferenceJob, whole: Path, tmp_path: Path
+) -> None:
+    """SIGKILL in the middle of the second scene; the second run must not repeat the first."""
+    arguments = [job.config, job.checkpoint, f"--jsonfile_prefix={tmp_path}", "--format-only"]
+    arguments += ["--gpus=0", "--cfg-options", *job.overrides]
+    done = subprocess.run([sys.executable, "-c", KILLED, *arguments], cwd=CODE)
+    assert done.returncode == -signal.SIGKILL
+    (stored,) = tmp_path.glob("scenes-*/*.json")
+    content = json.loads(stored.read_text())
+    content["seconds"]["marker"] = 1.0  # shows in the sum only if this file is used
+    stored.write_text(json.dumps(content))
+    run = run_inference(job, ["cpu"], tmp_path)
+    assert run.seconds["marker"] == 1.0
+    assert run.result_path.read_bytes() == whole.read_bytes()
+
+
+def test_worker_reports_a_user_error_in_one_line(job: InferenceJob, tmp_path: Path) -> None:
+    torn = tmp_path / "torn.pth"
+    torn.write_bytes(Path(job.checkpoint).read_bytes()[:1000])
+    messages: queue.Queue[tuple[str, str]] = queue.Queue()
+    broken = replace(job, checkpoint=str(torn))
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        runner.run_worker(broken, ["scene"], "cpu", tmp_path, {}, messages)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    kind, message = messages.get_nowait()
+    assert kind == "user error" and "torn.pth" in message and "\n" not in message
+
+
+def test_conv_bn_fusion_stays_near(job: InferenceJob, whole: Path, tmp_path: Path) -> None:
+    fused = run_inference(replace(job, fuse_conv_bn=True), ["cpu"], tmp_path).result_path
+    ours, theirs = (json.loads(p.read_text())["results"] for p in (whole, fused))
+    pairs = [(a, b) for t in ours for a, b in zip(ours[t], theirs[t], strict=True)]
+    worst = max(
+        abs(x - y)
+        for a, b in pairs
+        for x, y in zip(a["translation"], b["translation"], strict=True)
+    )
+    assert 0 < worst < 1e-2  # m
+
+
+def test_detection_of_all_classes_is_evaluated_by_the_devkit(
+    job: InferenceJob, demo_infos: dict[str, Path], tmp_path: Path
+) -> None:
+    from pftrack.evaluation.devkit import evaluate_detection_devkit
+
+    overrides = (*job.overrides, f"data.val.ann_file={demo_infos['val']}")
+    detect = replace(job, task="detection", overrides=overrides)
+    run = run_inference(detect, ["cpu"], tmp_path)
+    boxes = next(iter(json.loads(run.result_path.read_text())["results"].values()))
+    assert len({b["detection_name"] for b in boxes}) > 3
+    summary = evaluate_detection_devkit(
+        run.result_path, run.data_root, run.version, "mini_val", tmp_path
+    )
+    assert 0 <= summary["mean_ap"] < 0.1
+
+
+def test_eval_command_leaves_metrics_and_report(
+    job: InferenceJob, demo_data: Path, demo_infos: dict[str, Path], tmp_path: Path
+) -> None:
+    command = [sys.executable, "tools/eval.py", job.checkpoint, f"--config={job.config}"]
+    command += [f"--work-dir={tmp_path}", "--gpus=0", "--cfg-options", *job.overrides]
+    command += [f"data.val.ann_file={demo_infos['val']}"]
+    done = subprocess.run(command, cwd=CODE, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "AMOTA" in done.stdout and "report.html" in done.stdout
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names >= {"results_nusc.json", "run.json", "metrics_summary.json", "report.html"}
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["run"]["frames"] == 6 and "backbone" in report["runtime"]["stages_ms"]
+    config = load_tracking_config()
+    truth = load_ground_truth(demo_data, "v1.0-mini", "val", config.class_names)
+    load_results(tmp_path / "results_nusc.json", truth.frames, config)

@@ -1,0 +1,337 @@
+"""The Makefile and its scripts: help, checked values, and the commands they come to.
+
+Docker itself is a stand-in that writes down how it was called; the containers have their own tests.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pftrack.paths import REPOSITORY
+
+TARGETS = [
+    "setup",
+    "demo",
+    "test",
+    "data",
+    "train-f1",
+    "train-f3",
+    "eval",
+    "detect",
+    "report",
+    "reproduce",
+    "checkpoints",
+    "inspect",
+    "video",
+    "jupyter",
+    "notebooks",
+    "parity",
+    "bench",
+    "build",
+    "shell",
+    "clean",
+    "help",
+    "test-images",
+]
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of what make reads, so that no test touches the real project."""
+    root = tmp_path / "project"
+    shutil.copytree(REPOSITORY / "scripts", root / "scripts")
+    shutil.copytree(REPOSITORY / "docker", root / "docker")
+    for name in ("Makefile", "compose.yaml", "compose.gpu.yaml"):
+        shutil.copy(REPOSITORY / name, root)
+    (root / "code" / "work_dirs").mkdir(parents=True)
+    (root / "checkpoints" / "f3_all").mkdir(parents=True)
+    (root / "checkpoints" / "f3_all" / "final.pth").touch()
+    return root
+
+
+def run(root: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """make in ``root``, on a machine without GPUs."""
+    names = ("PATH", "HOME", "TMPDIR", "LANG")
+    env = {name: os.environ[name] for name in names if name in os.environ}
+    env |= {"CUDA_VISIBLE_DEVICES": "", **variables}
+    return subprocess.run(["make", *arguments], cwd=root, env=env, capture_output=True, text=True)
+
+
+def words(text: str) -> str:
+    """One command a line, single spaces."""
+    return re.sub(r"[ \t]+", " ", text.replace("\\\n", " "))
+
+
+def test_help_lists_every_target_and_every_variable_with_its_default():
+    done = run(REPOSITORY)
+    assert done.returncode == 0
+    for target in TARGETS:
+        assert re.search(rf"^  make {target} +\S", done.stdout, re.M), target
+    for name, default in re.findall(
+        r"^([A-Z_]+) \?= ?([^#\n]*)##", (REPOSITORY / "Makefile").read_text(), re.M
+    ):
+        assert re.search(
+            rf"^  {name} +\S.*{re.escape(f'[{default}]') if default else ''}$", done.stdout, re.M
+        ), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["train-f1", "RES=foo"], "RES=foo: must be one of: 800x320 1600x640"),
+        (["train-f3", "HEAD=yolo"], "HEAD=yolo: must be one of: petr detr3d"),
+        (["train-f1", "GPUS=many"], "GPUS=many: must be a whole number"),
+        (["train-f1", "GPUS=8"], "GPUS=8: this machine has 0 usable"),
+        (["train-f1"], "GPUS=8: this machine has 0 usable"),
+        (["eval", "CKPT=f3_all/final.pth"], "GPUS=1: this machine has 0 usable"),
+        (["train-f1", "GPUS=0", "DEVICE=tpu"], "DEVICE=tpu: must be one of: auto cpu cuda"),
+        (["train-f1", "GPUS=0", "NNODES=2"], "NNODES=2 needs MASTER_ADDR"),
+        (["train-f1", "GPUS=0", "NNODES=2", "NODE_RANK=2"], "NODE_RANK=2: the nodes are numbered"),
+        (["train-f1", "GPUS=0", "RESUME=gone.pth"], "RESUME=gone.pth: no such file"),
+        (["train-f1", "GPUS=0", "CONFIG=gone.py"], "code/ and checkpoints/): e.g. CONFIG="),
+        (["train-f3", "GPUS=0", "LOAD_FROM=gone.pth"], "checkpoints/): e.g. LOAD_FROM=work_dirs"),
+        (["eval", "GPUS=0"], "make eval needs CKPT=..."),
+        (["eval", "GPUS=0", "CKPT=gone.pth"], "CKPT=gone.pth: no such file"),
+        (["report"], "make report needs RESULT=..."),
+        (["video", "RESULT=gone.json"], "RESULT=gone.json: no such file"),
+        (["data", "VERSION=v2"], "VERSION=v2: must be one of"),
+        (["data", "WORKERS=all"], "WORKERS=all: must be a whole number"),
+        (["jupyter", "PORT=http"], "PORT=http: must be a whole number"),
+        (["demo", "RES=foo"], "RES=foo: must be one of: 800x320 1600x640"),
+        (["reproduce", "GPUS=8"], "GPUS=8: this machine has 0 usable"),
+        (["reproduce", "TRAIN=yes"], "TRAIN=yes: must be one of: 0 1"),
+        (["reproduce", "TRAIN=1", "HEAD=detr3d"], "HEAD=detr3d: TRAIN=1 trains what the record"),
+        (["build", "VARIANT=rocm"], "VARIANT=rocm: must be one of: cuda cpu dev"),
+        (["build", "MAX_JOBS=all"], "MAX_JOBS=all: must be a whole number"),
+        (["test", "RUNTIME=podman"], "RUNTIME=podman: must be one of: auto docker native"),
+        (["train-f1", "GPU=0"], "unknown variable GPU"),
+    ],
+)
+def test_wrong_value_is_one_line_and_status_2(project: Path, arguments: list[str], says: str):
+    done = run(project, *arguments)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (
+            ["train-f1", "GPUS=8"],
+            "scripts/run.sh train bash tools/dist_train.sh "
+            "projects/configs/tracking/petr/f1_q5_800x320.py 8 "
+            "--work-dir 'work_dirs/petr_f1_800x320' --auto-resume",
+        ),
+        (
+            ["train-f3", "HEAD=detr3d", "RES=1600x640", "RESUME=no", "ARGS=a.b=c d=e"],
+            "scripts/run.sh train bash tools/dist_train.sh "
+            "projects/configs/tracking/detr3d/f3_q5_1600x640.py 8 "
+            "--work-dir 'work_dirs/detr3d_f3_1600x640' a.b=c d=e",
+        ),
+        (
+            ["data", "VERSION=v1.0-test", "WORKERS=4"],
+            "scripts/run.sh data python tools/create_data.py nuscenes-tracking-test "
+            "--root-path 'data/nuscenes' --out-dir 'data/nuscenes' "
+            "--extra-tag tracking_forecasting --version v1.0 --forecasting --workers 4",
+        ),
+        (
+            ["reproduce", "ONLY=f3_all"],
+            "scripts/run.sh eval python tools/reproduce.py --gpus 1 --only 'f3_all'",
+        ),
+        (
+            ["reproduce", "TRAIN=1"],
+            "scripts/run.sh train python tools/retrain.py --gpus 8",
+        ),
+        (
+            ["reproduce", "TRAIN=1", "RES=800x320", "GPUS=4", "WORK_DIR=/a/b", "ARGS=--plan"],
+            "scripts/run.sh --write '/a/b' train python tools/retrain.py --gpus 4 "
+            "--work-dir '/a/b' --only '800x320' --plan",
+        ),
+        (["test", "ARGS=-k geometry"], "scripts/run.sh test python -m pytest -k geometry"),
+    ],
+)
+def test_dry_run_shows_the_command_on_any_machine(
+    project: Path, arguments: list[str], command: str
+):
+    done = run(project, "-n", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert words(done.stdout).strip() == command
+
+
+def test_a_retraining_prints_its_plan_before_it_looks_for_gpus(project: Path):
+    (project / "scripts" / "run.sh").write_text('#!/bin/sh\necho "runs $*"\n')
+    done = run(project, "reproduce", "TRAIN=1", "GPUS=8")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("runs train python tools/retrain.py --gpus 8\n")
+
+
+def test_checkpoint_is_found_below_checkpoints(project: Path):
+    done = run(project, "-n", "eval", "CKPT=f3_all/final.pth", "GPUS=0")
+    file = project / "checkpoints" / "f3_all" / "final.pth"
+    assert f"--read '{file}' eval python tools/eval.py '{file}' --gpus 0" in words(done.stdout)
+
+
+def test_settings_of_the_machine_come_from_dotenv_and_lose_to_the_command_line(project: Path):
+    (project / ".env").write_text("HEAD=detr3d\n# HEAD=none\n")
+    assert "detr3d/f1_q5" in run(project, "-n", "train-f1").stdout
+    assert "petr/f1_q5" in run(project, "-n", "train-f1", "HEAD=petr").stdout
+
+
+# --- the container runtime, with a docker that writes down its calls
+
+FAKE = """#!/bin/bash
+printf '%s\\n' "$(basename "$0") $*" >>"$CALLS"
+case "$1" in
+  info) echo "${RUNTIMES:-}"; exit "${NO_ENGINE:-0}" ;;
+  compose) exit 1 ;;
+  network) exit "${NO_BRIDGE:-0}" ;;
+esac
+"""
+
+
+@pytest.fixture
+def docker(project: Path, tmp_path: Path):
+    """Runs make with a stand-in for docker and docker-compose; returns (result, calls)."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("docker", "docker-compose"):
+        (folder / name).write_text(FAKE)
+        (folder / name).chmod(0o755)
+    calls = tmp_path / "calls"
+
+    def make(*arguments: str, **variables: str):
+        calls.write_text("")
+        path = f"{folder}:{os.environ['PATH']}"
+        done = run(project, *arguments, PATH=path, CALLS=str(calls), **variables)
+        return done, calls.read_text()
+
+    return make
+
+
+def test_auto_uses_an_engine_that_answers_and_says_so(docker, project: Path):
+    done, calls = docker("test")
+    assert done.returncode == 0, done.stderr
+    assert "runtime: docker (image pf-track:cpu" in done.stderr
+    options = f"--project-directory {project} -f {project}/compose.yaml"
+    command = "run --rm -T -e TQDM_MININTERVAL test python -m pytest"
+    assert f"docker-compose {options} {command}\n" in calls
+
+
+def test_docker_runtime_without_an_engine_is_one_line(docker):
+    done, _ = docker("test", "RUNTIME=docker", NO_ENGINE="1")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0].startswith("error: RUNTIME=docker: no Docker engine answers")
+
+
+def test_gpus_are_handed_on_where_the_engine_can(docker, project: Path):
+    gpus = {"CUDA_VISIBLE_DEVICES": "0,1"}
+    _, calls = docker("test", RUNTIMES='{"nvidia":{},"runc":{}}', **gpus)
+    assert f"-f {project}/compose.yaml -f {project}/compose.gpu.yaml run" in calls
+    done, calls = docker("test", RUNTIMES='{"runc":{}}', **gpus)
+    assert done.returncode == 2
+    assert "has no NVIDIA container toolkit" in done.stderr
+    assert " run " not in calls
+    _, calls = docker("test", "VARIANT=cpu", RUNTIMES='{"runc":{}}', **gpus)
+    assert f"-f {project}/compose.yaml run" in calls
+
+
+def test_settings_of_the_libraries_underneath_reach_the_container(docker):
+    _, calls = docker("test", NCCL_SOCKET_IFNAME="eth1", OMP_NUM_THREADS="4", SOMETHING="else")
+    assert "-e NCCL_SOCKET_IFNAME" in calls and "-e OMP_NUM_THREADS" in calls
+    assert "SOMETHING" not in calls
+
+
+def test_progress_in_a_log_is_a_line_every_ten_seconds_unless_told_otherwise(project: Path):
+    python = project / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "every $TQDM_MININTERVAL s"\n')
+    python.chmod(0o755)
+    (project / "scripts" / "setup_native.sh").write_text("#!/bin/sh\n")
+    assert run(project, "test", "RUNTIME=native").stdout.endswith("every 10 s\n")
+    told = run(project, "test", "RUNTIME=native", TQDM_MININTERVAL="2")
+    assert told.stdout.endswith("every 2 s\n")
+
+
+def test_files_outside_the_project_are_mounted_inputs_read_only(docker, tmp_path: Path):
+    checkpoint = tmp_path / "elsewhere" / "a.pth"
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
+    out = tmp_path / "out"
+    _, calls = docker("eval", f"CKPT={checkpoint}", "GPUS=0", f"WORK_DIR={out}")
+    assert f"-v {checkpoint.parent}:{checkpoint.parent}:ro" in calls
+    assert f"-v {out}:{out}:rw" in calls
+    assert out.is_dir()
+    _, calls = docker("eval", "CKPT=f3_all/final.pth", "GPUS=0")
+    assert " -v " not in calls
+
+
+def test_jupyter_publishes_its_port_only_where_the_engine_has_a_network(docker):
+    assert "--service-ports" in docker("jupyter")[1]
+    assert "--service-ports" not in docker("jupyter", NO_BRIDGE="1")[1]
+    assert "--service-ports" not in docker("test")[1]
+
+
+def test_image_in_a_registry_is_pulled_any_other_is_built(docker):
+    assert (
+        "docker pull ghcr.example.com/team/pf-track:1"
+        in docker("setup", "IMAGE=ghcr.example.com/team/pf-track:1")[1]
+    )
+    _, calls = docker("setup", "IMAGE=pf-track:mine", "BASE_IMAGE=debian@sha256:0", "MAX_JOBS=2")
+    assert re.search(r"docker build .*--target cpu --tag pf-track:mine", calls)
+    assert "--build-arg BASE_IMAGE --build-arg MAX_JOBS" in calls
+    _, calls = docker("build", "VARIANT=dev", "PIP_INDEX_URL=https://mirror.example.com/simple")
+    assert "--target dev" in calls and "--build-arg VARIANT=cpu" in calls
+    assert "--build-arg PIP_INDEX_URL --build-arg UV_DEFAULT_INDEX" in calls
+
+
+def test_secrets_reach_the_build_as_secrets(docker, tmp_path: Path):
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("certificate")
+    _, calls = docker("build", f"EXTRA_CA={bundle}")
+    assert f"--secret id=extra_ca,src={bundle}" in calls
+    assert "EXTRA_CA" not in calls
+    done, calls = docker("build", "EXTRA_CA=gone.pem")
+    assert done.returncode == 2
+    assert "error: EXTRA_CA=gone.pem: no such file" in done.stderr
+
+
+# --- files that hold promises
+
+
+def test_services_mount_data_read_only_and_publish_on_this_machine_only():
+    services = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]
+    assert set(services) == {"train", "eval", "test", "data", "jupyter", "shell"}
+    for name, service in services.items():
+        data = [v for v in service["volumes"] if v.startswith("${NUSCENES_DIR")]
+        assert len(data) == 1
+        assert data[0].endswith(":ro") == (name != "data")
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+        assert service["user"] == "${HOST_UID:-1000}:${HOST_GID:-1000}"
+    gpu = yaml.safe_load((REPOSITORY / "compose.gpu.yaml").read_text())["services"]
+    assert set(gpu) == set(services) - {"data"}
+
+
+@pytest.mark.parametrize("name", ["requirements", "ops", "installer"])
+def test_locks_pin_every_package_with_hashes_and_name_no_address(name: str):
+    text = (REPOSITORY / "docker" / f"{name}.lock").read_text()
+    assert "://" not in text
+    entries = re.split(r"\n(?=[A-Za-z0-9])", text.strip())
+    wanted = {
+        re.match(r"[\w.-]+", line)[0].lower().replace("_", "-")
+        for line in (REPOSITORY / "docker" / f"{name}.in").read_text().split()
+    }
+    for entry in entries:
+        assert re.match(r"[a-z0-9.-]+==\S+( ; .+?)? \\\n", entry), entry[:60]
+        assert "--hash=sha256:" in entry
+    assert wanted <= {entry.split("==")[0] for entry in entries}
