@@ -18,6 +18,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -70,33 +71,42 @@ class _ExtFinder:
         return importlib.machinery.ModuleSpec(name, _ExtLoader())  # type: ignore[arg-type]
 
 
-class _Mmdet3dFinder:
-    """First on ``sys.meta_path``: shows mmdet3d, while it is imported, a version it accepts."""
+def _load_numpy(run: Callable[[ModuleType], None], module: ModuleType) -> None:
+    run(module)
+    add_numpy_aliases()
+
+
+def _load_mmdet3d(run: Callable[[ModuleType], None], module: ModuleType) -> None:
+    """Show mmdet3d, while it is imported, a version of mmcv that it accepts."""
+    import mmcv
+
+    if mmcv.__version__ != MMCV_VERSION:
+        run(module)
+        return
+    mmcv.__version__ = MMCV_VERSION_SHOWN_TO_MMDET3D
+    try:
+        run(module)
+    finally:
+        mmcv.__version__ = MMCV_VERSION
+
+
+_LOADERS = {"numpy": _load_numpy, "mmdet3d": _load_mmdet3d}
+
+
+class _LoadingFinder:
+    """First on ``sys.meta_path``: finds the modules of ``_LOADERS`` and loads them with those."""
 
     @staticmethod
     def find_spec(
         name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if name != "mmdet3d":
+        if name not in _LOADERS:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         if spec is None or spec.loader is None:
             return None
-        run = spec.loader.exec_module
-
-        def exec_module(module: ModuleType) -> None:
-            import mmcv
-
-            if mmcv.__version__ != MMCV_VERSION:
-                run(module)
-                return
-            mmcv.__version__ = MMCV_VERSION_SHOWN_TO_MMDET3D
-            try:
-                run(module)
-            finally:
-                mmcv.__version__ = MMCV_VERSION
-
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        load = partial(_LOADERS[name], spec.loader.exec_module)
+        spec.loader.exec_module = load  # type: ignore[method-assign]
         return spec
 
 
@@ -117,7 +127,8 @@ def silence_import_notices() -> None:
 def install() -> None:
     """Close the gaps. May be called any number of times."""
     silence_import_notices()
-    if _Mmdet3dFinder not in sys.meta_path:
-        add_numpy_aliases()
-        sys.meta_path.insert(0, _Mmdet3dFinder)
+    if _LoadingFinder not in sys.meta_path:
+        if "numpy" in sys.modules:
+            add_numpy_aliases()
+        sys.meta_path.insert(0, _LoadingFinder)
         sys.meta_path.append(_ExtFinder)

@@ -29,9 +29,15 @@ def test_importing_us_first_is_enough_for_the_mm_libraries():
     assert printed.splitlines()[-1] == f"{compat.MMCV_VERSION} [0.0, 0.0, 0.5]"
 
 
-def test_package_import_does_not_import_torch():
+def test_package_import_imports_nothing_heavy():
     """Command lines answer --help and wrong arguments at once."""
     printed = run_python(
-        "import sys, pftrack\nprint(sorted({'torch', 'mmcv', 'mmdet', 'cv2'} & set(sys.modules)))"
+        "import sys, pftrack\n"
+        "print(sorted({'torch', 'mmcv', 'mmdet', 'cv2', 'numpy'} & set(sys.modules)))"
     )
     assert printed == "[]"
+
+
+def test_numpy_has_its_aliases_whichever_comes_first():
+    for first, second in (("pftrack", "numpy"), ("numpy", "pftrack")):
+        assert run_python(f"import {first}, {second}, numpy\nprint(numpy.int)") == "<class 'int'>"

@@ -45,7 +45,11 @@ BY_NAME = {
     *COMMANDS.values(),  # commands/test_cli.py
     *modules("laboratory/benchmarks"),  # laboratory/benchmarks/test_help.py
     *(f"laboratory.parity.{check.split(':')[0]}" for check in CHECKS.values()),  # test_compare.py
+    "pftrack.models.dense_heads.detr3d_head",  # models/__init__.py imports every component
+    "pftrack.models.layers.transformer",
     "pftrack.compatibility.mm",  # processes/test_mm.py, in a fresh interpreter
+    "pftrack.training.run",  # processes/test_training_cli.py, through the command
+    "pftrack.visualization.video",  # processes/test_command_lines.py, through the command
 }
 
 
