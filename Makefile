@@ -78,7 +78,7 @@ $(if $(filter-out -%,$(UNKNOWN)),$(call fail,unknown variable $(firstword $(UNKN
 
 HINT_CKPT = e.g. CKPT=f3_all/final.pth ('make checkpoints' downloads the published ones)
 HINT_DETECTOR = e.g. LOAD_FROM=work_dirs/petr_f1_800x320/latest.pth, or LOAD_FROM=none for random weights
-HINT_CONFIG = e.g. CONFIG=projects/configs/tracking/petr/f3_q500_800x320.py
+HINT_CONFIG = e.g. CONFIG=projects/configs/tracking/petr/f3_q5_800x320.py
 HINT_RESULT = e.g. RESULT=work_dirs/.../results_nusc.json ('make eval' writes one)
 
 ##@ Targets: start here
@@ -127,7 +127,7 @@ inspect: ## what is inside a checkpoint
 .PHONY: train-f1 train-f3
 train-f1 train-f3: STEP = $(@:train-%=%)
 train-f1 train-f3: GPUS := $(or $(GPUS),8)
-train-f1 train-f3: CONFIG_FILE = $(if $(CONFIG),$(call path-of,CONFIG,$(HINT_CONFIG)),$(CONFIGS)/$(HEAD)/$(STEP)_q500_$(RES).py)
+train-f1 train-f3: CONFIG_FILE = $(if $(CONFIG),$(call path-of,CONFIG,$(HINT_CONFIG)),$(CONFIGS)/$(HEAD)/$(STEP)_q5_$(RES).py)
 train-f1 train-f3: RESULTS = $(or $(WORK_DIR),work_dirs/$(HEAD)_$(STEP)_$(RES))
 train-f1 train-f3: RESUME_OPTION = $(if $(filter auto,$(RESUME)),--auto-resume,$(if $(filter no,$(RESUME)),,--resume-from '$(call path-of,RESUME,auto - no - or a checkpoint)'))
 train-f1 train-f3: LOAD_OPTION = $(if $(LOAD_FROM),--load-from '$(if $(filter none,$(LOAD_FROM)),none,$(call path-of,LOAD_FROM,$(HINT_DETECTOR)))')

@@ -48,6 +48,12 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     return cfg
 
 
+def configuration_name(path: str | Path) -> str:
+    """``petr/f3_q5_800x320`` for that configuration, and for what the release calls f3_q500_..."""
+    path = Path(path)
+    return f"{path.parent.name}/{path.stem.replace('_q500_', '_q5_')}"
+
+
 def find_config(path: str | Path) -> Path:
     """The file a user means: as given, or below ``code/``.
 

@@ -7,4 +7,5 @@ from pathlib import Path
 CODE = Path(__file__).resolve().parents[1]
 REPOSITORY = CODE.parent
 CHECKPOINTS_DIR = REPOSITORY / "checkpoints"
+RETRAINING_RECORD = CHECKPOINTS_DIR / "retraining.json"
 CONFIGS = CODE / "projects" / "configs" / "tracking"

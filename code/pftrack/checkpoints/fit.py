@@ -20,6 +20,7 @@ from pftrack.checkpoints.reading import (
     find_checkpoint,
     load_checkpoint_file,
 )
+from pftrack.config import configuration_name
 from pftrack.errors import UserError
 from pftrack.paths import CODE, CONFIGS
 
@@ -96,12 +97,13 @@ def meta_image_size(meta: Mapping[str, Any]) -> str | None:
 def choose_config(configs: list[str], size: str | None, name: str = "") -> str:
     """Of configurations with the same weights: the one of this name, else of this image size.
 
-    Without either the small one, and of twins the f1_q5 naming of the training guide.
+    Without either the small one, and of twins the one that :func:`configuration_name` names.
     """
     same = [c for c in configs if name and Path(c).stem == Path(name).stem]
     if same:
         return same[0]
-    ranked = sorted(configs, key=lambda c: ("1600x640" in c, "_q500" in c, c))
+    guides = {c for c in configs if configuration_name(c).endswith(f"/{Path(c).stem}")}
+    ranked = sorted(configs, key=lambda c: ("1600x640" in c, c not in guides, c))
     return next((c for c in ranked if size and size in c), ranked[0])
 
 

@@ -44,25 +44,27 @@ def main() -> int:
 
     from pftrack.evaluation.config import load_tracking_config
     from pftrack.evaluation.devkit import differences, evaluate_tracking_devkit
-    from pftrack.evaluation.forecasting_metrics import evaluate_forecasts
-    from pftrack.evaluation.ground_truth import load_ground_truth
-    from pftrack.evaluation.run import evaluate_results, write_metrics
+    from pftrack.evaluation.files import write_all
+    from pftrack.evaluation.run import evaluate_file
     from pftrack.evaluation.text import forecasting_table, tracking_table
-    from pftrack.files import write_json
     from pftrack.nuscenes.results_file import is_detection_file
 
     out = Path(args.out) if args.out else Path(args.result).resolve().parent / "metrics"
     if is_detection_file(args.result):
         return evaluate_detection(args, out)
     config = load_tracking_config(args.config)
-    truth = load_ground_truth(args.dataroot, args.version, args.split, config.class_names)
     # The fast engine always runs: it checks the file, and it takes a fraction of the devkit's time.
     count = len(config.class_names)
     with tqdm(total=count, desc="tracking metrics", unit="class", delay=2, leave=False) as bar:
-        evaluation = evaluate_results(args.result, truth, config, lambda _name: bar.update())
-    summary = write_metrics(evaluation, out)
-    forecasting = evaluate_forecasts(evaluation)
-    write_json(out / "forecasting.json", forecasting)
+        evaluation = evaluate_file(
+            args.result,
+            args.dataroot,
+            args.version,
+            args.split,
+            config,
+            lambda _name: bar.update(),
+        )
+    summary, forecasting = write_all(evaluation, out)
 
     worst = 0.0
     if args.engine != "fast":

@@ -181,18 +181,15 @@ def forecast_errors(
 def evaluate(setting: Setting, device: str) -> tuple[Path, Evaluation]:
     """Results file and metrics of the validation split; finished scenes are not run again."""
     from pftrack.checkpoints.reading import find_checkpoint
-    from pftrack.evaluation.config import load_tracking_config
-    from pftrack.evaluation.ground_truth import load_ground_truth
-    from pftrack.evaluation.run import evaluate_results
+    from pftrack.evaluation.run import evaluate_file
     from pftrack.tracking.job import InferenceJob
     from pftrack.tracking.runner import run_inference
 
     checkpoint = str(find_checkpoint(setting.checkpoint))
     job = InferenceJob(setting.config, checkpoint, overrides=tuple(setting.overrides))
     run = run_inference(job, [device], setting.out / "eval", keep_scenes=True)
-    config = load_tracking_config()
-    truth = load_ground_truth(setting.data_root, setting.version, "val", config.class_names)
-    return run.result_path, evaluate_results(run.result_path, truth, config)
+    evaluation = evaluate_file(run.result_path, setting.data_root, setting.version, "val")
+    return run.result_path, evaluation
 
 
 def _in_code(path: str) -> str:

@@ -7,11 +7,11 @@ command continues.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
-from pftrack.paths import CHECKPOINTS_DIR
+from pftrack.devices import add_device_option
+from pftrack.paths import RETRAINING_RECORD
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -27,12 +27,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--gpus", type=int, default=8, help="processes, one GPU each; 0: one on the CPU (8)"
     )
-    parser.add_argument(
-        "--device",
-        choices=["auto", "cpu", "cuda"],
-        default=os.environ.get("DEVICE") or "auto",
-        help="cpu: as many processes without a GPU (variable DEVICE)",
-    )
+    add_device_option(parser)
     parser.add_argument("--plan", action="store_true", help="print the plan, train nothing")
     parser.add_argument(
         "--measure",
@@ -44,7 +39,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--record",
         type=Path,
-        default=CHECKPOINTS_DIR / "retraining.json",
+        default=RETRAINING_RECORD,
         help="what to compare with (checkpoints/retraining.json)",
     )
     parser.add_argument(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pftrack.devices import add_device_option, choose_devices
 from pftrack.files import write_json
 from pftrack.tracking.job import RUN_FILE, InferenceJob, tracking_section
 from pftrack.tracking.runner import InferenceRun, run_inference
-from pftrack.tracking.sharding import choose_devices
 
 PUBLISHED_SOURCE = "PF-Track (CVPR 2023), nuScenes val"
 
@@ -22,12 +21,7 @@ def add_job_options(parser: argparse.ArgumentParser, gpus: int = 1) -> None:
     parser.add_argument(
         "--gpus", type=int, default=gpus, help=f"processes, one GPU each; 0: CPU ({gpus})"
     )
-    parser.add_argument(
-        "--device",
-        choices=["auto", "cpu", "cuda"],
-        default=os.environ.get("DEVICE") or "auto",
-        help="cpu: as many processes without a GPU (variable DEVICE)",
-    )
+    add_device_option(parser)
     parser.add_argument("--split", default="val", help="train, val or test (val)")
     parser.add_argument("--precision", choices=["fp32", "fp16", "bf16"], default="fp32")
     parser.add_argument("--fuse-conv-bn", action="store_true", help="fold batch norms, faster")
@@ -132,20 +126,14 @@ def evaluate_and_report(
     Returns:
         the metrics summary.
     """
-    from pftrack.evaluation.config import load_tracking_config
-    from pftrack.evaluation.forecasting_metrics import evaluate_forecasts
-    from pftrack.evaluation.ground_truth import load_ground_truth
-    from pftrack.evaluation.run import evaluate_results, write_metrics
+    from pftrack.evaluation.files import write_all
+    from pftrack.evaluation.run import evaluate_file
     from pftrack.evaluation.text import forecasting_table, tracking_table
     from pftrack.report.render import write_report
 
     print(f"metrics of {result} ...", flush=True)
-    config = load_tracking_config()
-    truth = load_ground_truth(dataroot, version, split, config.class_names)
-    evaluation = evaluate_results(result, truth, config)
-    summary = write_metrics(evaluation, out_dir)
-    forecasting = evaluate_forecasts(evaluation)
-    write_json(out_dir / "forecasting.json", forecasting)
+    evaluation = evaluate_file(result, dataroot, version, split)
+    summary, forecasting = write_all(evaluation, out_dir)
     print(tracking_table(summary))
     print()
     print(forecasting_table(forecasting))
@@ -188,12 +176,11 @@ def read_run_file(result: Path) -> dict[str, Any] | None:
 def published_metrics(config: str) -> dict[str, float]:
     """Published numbers (AMOTA, ...) of the tracker that a configuration describes; {} if none."""
     from pftrack.checkpoints.manifest import load_manifest
+    from pftrack.config import configuration_name
 
-    def canonical(path: str) -> str:
-        return "/".join(Path(path).parts[-2:]).replace("_q500", "_q5")
-
+    name = configuration_name(config)
     for file in load_manifest().files:
         published = {k: v for k, v in file.published.items() if isinstance(v, (int, float))}
-        if published and file.config and canonical(file.config) == canonical(config):
+        if published and file.config and configuration_name(file.config) == name:
             return published
     return {}

@@ -9,6 +9,7 @@ import argparse
 import os
 from pathlib import Path
 
+from pftrack.devices import KINDS
 from pftrack.errors import UserError
 from pftrack.training import launch
 
@@ -30,7 +31,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, help="replaces the config's (0)")
     parser.add_argument("--deterministic", action="store_true", help="deterministic cuDNN")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--device", choices=KINDS, default="auto")
     parser.add_argument("--no-validate", action="store_true", help="leave the evaluations out")
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="a.b=c", help="as a.b=c")

@@ -1,4 +1,4 @@
-"""The fast engine from files to numbers, and numbers to files."""
+"""The fast engine from files to numbers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pftrack.evaluation.config import TrackingConfig
-from pftrack.evaluation.ground_truth import GroundTruth
+from pftrack.evaluation.config import TrackingConfig, load_tracking_config
+from pftrack.evaluation.ground_truth import GroundTruth, load_ground_truth
 from pftrack.evaluation.submission import load_results
 from pftrack.evaluation.tables import BoxTable, FrameTable
 from pftrack.evaluation.tracking_metrics import TrackingResult, evaluate_tracking
@@ -18,7 +18,6 @@ from pftrack.evaluation.tracks import (
     interpolate_tracks,
     mean_track_scores,
 )
-from pftrack.files import write_json
 
 
 @dataclass
@@ -63,14 +62,22 @@ def evaluate_results(
     return Evaluation(truth, truth.frames, gt, pred, tracking, meta, time.perf_counter() - start)
 
 
-def write_metrics(evaluation: Evaluation, out_dir: str | Path) -> dict[str, Any]:
-    """Write ``metrics_summary.json`` and ``metrics_details.json`` as the devkit does.
+def evaluate_file(
+    result_path: str | Path,
+    dataroot: str | Path,
+    version: str,
+    split: str,
+    config: TrackingConfig | None = None,
+    progress: Callable[[str], None] = lambda _class_name: None,
+) -> Evaluation:
+    """Tracking metrics of a results file against the tables of a dataset.
 
-    Returns:
-        the summary.
+    Args:
+        config: None: the official one.
+
+    Raises:
+        UserError: see :func:`load_ground_truth` and :func:`load_results`.
     """
-    tracking = evaluation.tracking
-    summary = {**tracking.summary(), "meta": evaluation.meta, "eval_time": evaluation.seconds}
-    write_json(Path(out_dir) / "metrics_summary.json", summary)
-    write_json(Path(out_dir) / "metrics_details.json", tracking.details())
-    return summary
+    config = config or load_tracking_config()
+    truth = load_ground_truth(dataroot, version, split, config.class_names)
+    return evaluate_results(result_path, truth, config, progress)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from importlib import metadata
-from pathlib import Path
+
+from pftrack.revision import UNKNOWN, git_state
 
 _PACKAGES = ("torch", "torchvision", "mmcv", "mmdet", "mmdet3d", "nuscenes-devkit", "numpy")
 
@@ -34,22 +34,7 @@ def environment() -> dict[str, str]:
             facts[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    revision = _git_revision()
-    if revision:
-        facts["revision"] = revision
+    state = git_state()
+    if state["git_commit"] != UNKNOWN:
+        facts["revision"] = state["git_commit"][:10] + ("-dirty" if state["git_modified"] else "")
     return facts
-
-
-def _git_revision() -> str | None:
-    here = Path(__file__).resolve().parent
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -54,16 +54,12 @@ def _html(content: dict[str, Any], evaluation: Evaluation) -> str:
     env.filters["number"] = lambda value, digits=3: "–" if value is None else f"{value:.{digits}f}"
     events = sorted(content["events"], key=lambda e: e["distance"])[:_EVENTS_SHOWN]
     views = FrameViews(evaluation)
-    recall = {
-        name: list(zip(_floats(c["recall_hypo"]), _floats(c["motar"]), strict=True))
-        for name, c in content["curves"].items()
-    }
     return env.get_template("report.html.j2").render(
         **content,
         tiles=_TILES,
         better=_BETTER,
         shown_events=[{**e, "view": views.draw(TrackEvent(**e))} for e in events],
-        recall_chart=line_chart(recall, "recall", "MOTAR", y_max=1.0),
+        recall_chart=line_chart(_recall_curves(content), "recall", "MOTAR", y_max=1.0),
         forecast_chart=_forecast_chart(content["forecasting"]),
         range_table=_pivot(content["by_range"], "range", "recall"),
         visibility_table=_pivot(content["by_visibility"], "visibility", "recall"),
@@ -76,6 +72,14 @@ def _text(name: str, value: float | None) -> str:
 
 def _floats(values: list[float | None]) -> list[float]:
     return [float("nan") if v is None else v for v in values]
+
+
+def _recall_curves(content: dict[str, Any]) -> dict[str, list[tuple[float, float]]]:
+    """(recall, MOTAR) of each class, NaN where a recall is not reached."""
+    return {
+        name: list(zip(_floats(curve["recall_hypo"]), _floats(curve["motar"]), strict=True))
+        for name, curve in content["curves"].items()
+    }
 
 
 def _forecast_chart(forecasting: dict[str, Any]) -> str:
@@ -114,10 +118,8 @@ def _picture(content: dict[str, Any], file: IO[bytes]) -> None:
     left.set_xlabel("AMOTA")
     for i, value in enumerate(values[::-1]):
         left.text((value or 0.0) + 0.01, i, _text("amota", value), va="center", fontsize=9)
-    for i, (name, curve) in enumerate(content["curves"].items()):
-        right.plot(
-            _floats(curve["recall_hypo"]), _floats(curve["motar"]), label=name, color=f"C{i}"
-        )
+    for i, (name, curve) in enumerate(_recall_curves(content).items()):
+        right.plot(*zip(*curve, strict=True), label=name, color=f"C{i}")
     right.set(xlim=(0, 1), ylim=(0, 1), xlabel="recall", ylabel="MOTAR")
     right.grid(alpha=0.3)
     right.legend(fontsize=8)

@@ -11,13 +11,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from pftrack.config import configuration_name
+from pftrack.devices import choose_devices
 from pftrack.errors import UserError
 from pftrack.evaluation.text import align
 from pftrack.retraining.record import Record, Stage
 from pftrack.retraining.stage import Machine, StagePlan
-from pftrack.tracking.sharding import choose_devices
 from pftrack.training.initial_weights import (
-    configuration_name,
     find_published,
     previous_configuration,
 )

@@ -16,9 +16,8 @@ from typing import Any
 
 from pftrack.errors import UserError
 from pftrack.evaluation.tracking_metrics import METRICS
-from pftrack.paths import CHECKPOINTS_DIR
+from pftrack.paths import RETRAINING_RECORD
 
-RECORD = CHECKPOINTS_DIR / "retraining.json"
 VERSION = 1
 EVALUATIONS = ("tracking", "detection")
 # Names as the literature writes them -> key of the evaluation's metrics_summary.json.
@@ -106,7 +105,7 @@ class Record:
         ]
 
 
-def load_record(path: Path = RECORD) -> Record:
+def load_record(path: Path = RETRAINING_RECORD) -> Record:
     """Read and check a record.
 
     Raises:

@@ -16,13 +16,12 @@ from typing import NoReturn
 
 from pftrack.errors import UserError
 from pftrack.files import write_json
-from pftrack.paths import CODE
+from pftrack.paths import CODE, RETRAINING_RECORD
 from pftrack.retraining.child import run_child
 from pftrack.retraining.comparison import compare, losses_table, metrics_table
 from pftrack.retraining.history import epoch_losses, read_runs
 from pftrack.retraining.plan import Plan, make_plan
 from pftrack.retraining.record import (
-    RECORD,
     Outcome,
     Record,
     Stage,
@@ -55,7 +54,7 @@ class Request:
 
     root: Path
     machine: Machine
-    record: Path = RECORD
+    record: Path = RETRAINING_RECORD
     only: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     measure: int = 0

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pftrack.config import find_config, load_config
+from pftrack.config import configuration_name, find_config, load_config
 from pftrack.datasets.infos import load_infos
 from pftrack.errors import UserError
 from pftrack.nuscenes.versions import SPLITS
@@ -19,7 +19,6 @@ from pftrack.retraining.evaluation import Evaluation
 from pftrack.retraining.history import read_runs, step_seconds
 from pftrack.retraining.record import Stage
 from pftrack.training.checkpoint import SNAPSHOTS_KEPT, find_latest
-from pftrack.training.initial_weights import configuration_name
 from pftrack.training.mm_config import read_settings
 from pftrack.training.record import device_name
 from pftrack.training.sampler import ResumableSampler

@@ -26,6 +26,7 @@ from pftrack.datasets.augmentation import (
 from pftrack.datasets.class_names import class_names
 from pftrack.datasets.frames import FrameArrays, prepare_frame
 from pftrack.datasets.release_pipelines import PIPELINE_KEYS, settings_from_pipelines
+from pftrack.devices import find_device
 from pftrack.errors import UserError
 from pftrack.models import acceleration
 from pftrack.models.trackers.life_cycle import StreamMemory, TrackOutput
@@ -230,7 +231,7 @@ def load_tracker(
     from pftrack.config import load_config
 
     cfg = load_config(config) if isinstance(config, (str, Path)) else config
-    target = _device(device)
+    target = find_device(device)
     images = ImageSettings.from_config(cfg)
     classes = class_names(cfg)
     model = build_model(cfg.model)
@@ -248,20 +249,6 @@ def load_tracker(
         acceleration.compile_network(model)
     acceleration.precision_context(dtype, target)  # refuses what the device cannot do
     return Tracker(model, images, classes, dtype)
-
-
-def _device(device: str | torch.device) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-    except RuntimeError:
-        raise UserError(f"no device '{device}': use cpu, cuda or cuda:N") from None
-    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        raise UserError(
-            f"no device '{device}': this machine has {torch.cuda.device_count()} GPUs; use cpu"
-        )
-    return found
 
 
 def _check_shapes(frame: Frame) -> None:

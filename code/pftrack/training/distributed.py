@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from pftrack.errors import UserError
+from pftrack.devices import choose_device
 
 
 @dataclass(frozen=True)
@@ -25,25 +25,6 @@ class World:
     @property
     def is_main(self) -> bool:
         return self.rank == 0
-
-
-def choose_device(wanted: str, local_rank: int = 0, local_size: int = 1) -> torch.device:
-    """The device of a process: 'auto' is the GPU when there is one.
-
-    Raises:
-        UserError: a GPU is asked for that the machine does not have.
-    """
-    if wanted not in ("auto", "cpu", "cuda"):
-        raise UserError(f"device '{wanted}' is not one of auto, cpu, cuda")
-    count = torch.cuda.device_count()
-    if wanted == "cpu" or (wanted == "auto" and count == 0):
-        return torch.device("cpu")
-    if local_size > count:
-        raise UserError(
-            f"{local_size} GPU(s) asked for, this machine has {count}: use GPUS={count}"
-            + (" (the CPU)" if count == 0 else "")
-        )
-    return torch.device("cuda", local_rank)
 
 
 def start(wanted_device: str) -> World:

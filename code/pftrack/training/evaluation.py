@@ -30,9 +30,8 @@ class TrackingEvaluation:
 
     def __call__(self, checkpoint: Path, world: World) -> dict[str, float]:
         """The metrics (``amota``, ``amotp``, ...) on the main process, {} on the others."""
-        from pftrack.evaluation.config import load_tracking_config
-        from pftrack.evaluation.ground_truth import load_ground_truth
-        from pftrack.evaluation.run import evaluate_results, write_metrics
+        from pftrack.evaluation.files import write_metrics
+        from pftrack.evaluation.run import evaluate_file
         from pftrack.tracking.runner import (
             InferenceJob,
             build_split,
@@ -56,9 +55,8 @@ class TrackingEvaluation:
         if not world.is_main:
             return {}
         run = run_inference(job, [str(world.device)], out_dir)  # finds the scenes already done
-        config = load_tracking_config()
-        truth = load_ground_truth(run.data_root, run.version, "val", config.class_names)
-        summary = write_metrics(evaluate_results(run.result_path, truth, config), out_dir)
+        evaluation = evaluate_file(run.result_path, run.data_root, run.version, "val")
+        summary = write_metrics(evaluation, out_dir)
         return {name: float(v) for name, v in summary.items() if isinstance(v, (int, float))}
 
 

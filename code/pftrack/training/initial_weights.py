@@ -1,7 +1,7 @@
 """Where a training starts from: an explicit file, the previous step's result, a published file.
 
 Step two (f3) continues step one (f1), f5 continues f3. Names of configurations carry the step:
-``f3_q500_800x320`` follows ``f1_q500_800x320``.
+``f3_q5_800x320`` follows ``f1_q5_800x320``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from pftrack.checkpoints.reading import find_checkpoint
+from pftrack.config import configuration_name
 from pftrack.errors import UserError
 from pftrack.paths import CHECKPOINTS_DIR
 from pftrack.training.checkpoint import find_latest
@@ -38,12 +39,6 @@ PUBLISHED_STARTS = tuple(
         "demo/f5_demo",
     )
 )
-
-
-def configuration_name(config_file: str | Path) -> str:
-    """``petr/f3_q500_800x320`` for either naming scheme of that configuration."""
-    path = Path(config_file)
-    return f"{path.parent.name}/{path.stem.replace('_q5_', '_q500_')}"
 
 
 def previous_configuration(config_file: str | Path) -> str | None:

@@ -174,7 +174,7 @@ class Trainer:
         if hasattr(self.job.dataset, "set_epoch"):
             self.job.dataset.set_epoch(self.epoch)
         begun = time.monotonic()
-        for batch in _with_plain_user_errors(self.loader):
+        for batch in self.loader:
             yield batch, time.monotonic() - begun
             begun = time.monotonic()
 
@@ -378,11 +378,3 @@ class Trainer:
             if self.history.add(self.epoch, metrics):
                 ckpt.copy_best(path, str(self.settings.evaluation.save_best))
         distributed.barrier()
-
-
-def _with_plain_user_errors(loader: DataLoader[ClipBatch]) -> Iterator[ClipBatch]:
-    """Iterate; a UserError of a worker process loses the traceback that torch puts around it."""
-    try:
-        yield from loader
-    except UserError as error:
-        raise UserError(str(error).strip().splitlines()[-1].split("UserError: ")[-1]) from error

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from pftrack.datasets.loader import one_thread
+
 
 def seed_everything(seed: int, deterministic: bool = False, benchmark: bool = False) -> None:
     """Seed every generator of this process and set cuDNN's switches."""
@@ -40,12 +42,9 @@ def quiet_worker(_worker: int) -> None:
     A cluster's pre-emption and torchrun signal whole process groups; a worker that dies of it
     would end the step that is to be saved. A worker whose trainer is gone ends by itself.
     """
-    torch.set_num_threads(1)
+    one_thread()
     for signum in (signal.SIGINT, *StopSignals.SIGNALS):
         signal.signal(signum, signal.SIG_IGN)
-    import cv2
-
-    cv2.setNumThreads(0)
 
 
 class StopSignals:

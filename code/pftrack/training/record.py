@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import torch
 
 from pftrack.paths import CODE, REPOSITORY
+from pftrack.revision import git_state
 
 
 def run_record(
@@ -34,23 +33,6 @@ def run_record(
         "processes": world_size,
         "python": platform.python_version(),
         "torch": str(torch.__version__),
-    }
-
-
-def git_state() -> dict[str, Any]:
-    """Commit of this code, and whether files differ from it.
-
-    The image holds neither git nor a repository: there PFTRACK_REVISION says it, as
-    ``git describe --always --dirty`` would.
-    """
-    commit = _git("rev-parse", "HEAD")
-    if commit != "unknown":
-        changes = _git("status", "--porcelain", "--untracked-files=no")
-        return {"git_commit": commit, "git_modified": changes not in ("", "unknown")}
-    revision = os.environ.get("PFTRACK_REVISION") or "unknown"
-    return {
-        "git_commit": revision.removesuffix("-dirty"),
-        "git_modified": revision.endswith("-dirty"),
     }
 
 
@@ -80,16 +62,6 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
-
-
-def _git(*args: str) -> str:
-    try:
-        run = subprocess.run(
-            ["git", *args], cwd=REPOSITORY, capture_output=True, text=True, timeout=20, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return run.stdout.strip()
 
 
 def _sha256(path: Path) -> str:

@@ -154,7 +154,7 @@ def test_image_holds_the_code_and_nothing_private():
 
 def test_image_names_its_commit_and_carries_no_build_secret():
     """A run's record takes the commit from the image where there is no repository."""
-    program = "from pftrack.training.record import git_state; print(git_state())"
+    program = "from pftrack.revision import git_state; print(git_state())"
     command = ("--rm", "--network=none", IMAGE, "python", "-W", "ignore", "-c", program)
     commit = labels()["org.opencontainers.image.revision"].removesuffix("-dirty")
     done = docker("run", *command)

@@ -130,13 +130,13 @@ def test_wrong_value_is_one_line_and_status_2(project: Path, arguments: list[str
         (
             ["train-f1", "GPUS=8"],
             "scripts/run.sh train bash tools/dist_train.sh "
-            "projects/configs/tracking/petr/f1_q500_800x320.py 8 "
+            "projects/configs/tracking/petr/f1_q5_800x320.py 8 "
             "--work-dir 'work_dirs/petr_f1_800x320' --auto-resume",
         ),
         (
             ["train-f3", "HEAD=detr3d", "RES=1600x640", "RESUME=no", "ARGS=a.b=c d=e"],
             "scripts/run.sh train bash tools/dist_train.sh "
-            "projects/configs/tracking/detr3d/f3_q500_1600x640.py 8 "
+            "projects/configs/tracking/detr3d/f3_q5_1600x640.py 8 "
             "--work-dir 'work_dirs/detr3d_f3_1600x640' a.b=c d=e",
         ),
         (
@@ -184,8 +184,8 @@ def test_checkpoint_is_found_below_checkpoints(project: Path):
 
 def test_settings_of_the_machine_come_from_dotenv_and_lose_to_the_command_line(project: Path):
     (project / ".env").write_text("HEAD=detr3d\n# HEAD=none\n")
-    assert "detr3d/f1_q500" in run(project, "-n", "train-f1").stdout
-    assert "petr/f1_q500" in run(project, "-n", "train-f1", "HEAD=petr").stdout
+    assert "detr3d/f1_q5" in run(project, "-n", "train-f1").stdout
+    assert "petr/f1_q5" in run(project, "-n", "train-f1", "HEAD=petr").stdout
 
 
 # --- the container runtime, with a docker that writes down its calls

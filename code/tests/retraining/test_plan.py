@@ -178,7 +178,7 @@ def test_a_measured_step_time_counts_for_the_same_machine_and_batch_only(no_data
 
 def test_a_folder_of_another_training_is_refused(no_data, tmp_path):
     save_checkpoint(tmp_path / "f1", f"{PETR}/f1_q500_800x320.py", 3, 0, 10)
-    with pytest.raises(UserError, match="holds a training of petr/f1_q500_800x320, not of demo"):
+    with pytest.raises(UserError, match="holds a training of petr/f1_q5_800x320, not of demo"):
         plan_of(demo_record(), tmp_path)
 
 

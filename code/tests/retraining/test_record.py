@@ -9,6 +9,7 @@ import pytest
 from retraining_helpers import run, stage_json, write_record
 
 from pftrack.checkpoints.manifest import load_manifest
+from pftrack.config import configuration_name
 from pftrack.errors import UserError
 from pftrack.retraining.comparison import compare, losses_table, metrics_table
 from pftrack.retraining.record import (
@@ -19,7 +20,6 @@ from pftrack.retraining.record import (
     load_record,
     record_content,
 )
-from pftrack.training.initial_weights import configuration_name
 
 
 def test_the_shipped_record_is_what_is_publicly_known():

@@ -21,6 +21,7 @@ from pftrack.commands.published import (
     published_trackers,
     reproduce,
 )
+from pftrack.devices import choose_devices
 from pftrack.errors import UserError
 from pftrack.paths import CODE
 from pftrack.tracking.frame_arrays import write_pickle
@@ -29,7 +30,7 @@ from pftrack.tracking.scene_results import (
     SceneStore,
     write_results,
 )
-from pftrack.tracking.sharding import balance, choose_devices
+from pftrack.tracking.sharding import balance
 
 
 @given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 9))

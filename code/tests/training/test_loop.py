@@ -11,9 +11,9 @@ import pytest
 import torch
 from training_toy import ToyModel, logged, make_trainer
 
+from pftrack.devices import choose_device
 from pftrack.errors import UserError
 from pftrack.models.acceleration import compile_modules
-from pftrack.training.distributed import choose_device
 from pftrack.training.initial_weights import (
     find_initial_weights,
     previous_configuration,
@@ -145,8 +145,8 @@ def test_more_gpus_than_there_are(monkeypatch):
 
 
 def test_previous_step_of_a_configuration():
-    assert previous_configuration("x/petr/f3_q5_800x320.py") == "petr/f1_q500_800x320"
-    assert previous_configuration("x/petr/f5_q500_800x320.py") == "petr/f3_q500_800x320"
+    assert previous_configuration("x/petr/f3_q5_800x320.py") == "petr/f1_q5_800x320"
+    assert previous_configuration("x/petr/f5_q500_800x320.py") == "petr/f3_q5_800x320"
     assert previous_configuration("x/demo/f3_demo.py") == "demo/f1_demo"
     assert previous_configuration("x/petr/f1_q5_800x320.py") is None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pftrack.training import record
+from pftrack import revision as state
 
 
 @pytest.mark.parametrize(
@@ -12,13 +12,13 @@ from pftrack.training import record
     [("0a1b2c", "0a1b2c", False), ("0a1b2c-dirty", "0a1b2c", True), ("", "unknown", False)],
 )
 def test_without_git_the_image_names_the_commit(monkeypatch, revision, commit, modified):
-    monkeypatch.setattr(record, "_git", lambda *_: "unknown")
+    monkeypatch.setattr(state, "_git", lambda *_: "unknown")
     monkeypatch.setenv("PFTRACK_REVISION", revision)
-    assert record.git_state() == {"git_commit": commit, "git_modified": modified}
+    assert state.git_state() == {"git_commit": commit, "git_modified": modified}
 
 
 def test_the_repository_comes_first(monkeypatch):
     answers = {"rev-parse": "0a1b2c", "status": " M file.py"}
-    monkeypatch.setattr(record, "_git", lambda command, *_: answers[command])
+    monkeypatch.setattr(state, "_git", lambda command, *_: answers[command])
     monkeypatch.setenv("PFTRACK_REVISION", "something else")
-    assert record.git_state() == {"git_commit": "0a1b2c", "git_modified": True}
+    assert state.git_state() == {"git_commit": "0a1b2c", "git_modified": True}

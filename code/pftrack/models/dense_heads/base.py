@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pftrack.errors import UserError
 from pftrack.models.acceleration import full_precision
 from pftrack.models.box_coder import refine_code
+from pftrack.models.layers.mlp import mlp
 from pftrack.stated import accept
 
 CLS_PRIOR = 0.01
@@ -47,21 +48,17 @@ class HeadOutput:
 
 
 def cls_branch(embed_dims: int, num_classes: int, num_fcs: int = 2) -> nn.Sequential:
-    """(Linear, LN, ReLU) x num_fcs, Linear; the bias starts at a prior of :data:`CLS_PRIOR`."""
-    layers: list[nn.Module] = []
-    for _ in range(num_fcs):
-        layers += [nn.Linear(embed_dims, embed_dims), nn.LayerNorm(embed_dims), nn.ReLU(True)]
-    output = nn.Linear(embed_dims, num_classes)
+    """:func:`mlp` whose last bias starts at a prior of :data:`CLS_PRIOR`."""
+    branch = mlp(embed_dims, num_classes, num_fcs)
+    output = branch[-1]
+    assert isinstance(output, nn.Linear)
     nn.init.constant_(output.bias, -math.log((1 - CLS_PRIOR) / CLS_PRIOR))
-    return nn.Sequential(*layers, output)
+    return branch
 
 
 def reg_branch(embed_dims: int, code_size: int, num_fcs: int = 2) -> nn.Sequential:
-    """(Linear, ReLU) x num_fcs, Linear."""
-    layers: list[nn.Module] = []
-    for _ in range(num_fcs):
-        layers += [nn.Linear(embed_dims, embed_dims), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(embed_dims, code_size))
+    """:func:`mlp` without normalisation."""
+    return mlp(embed_dims, code_size, num_fcs, norm=False)
 
 
 def refine_fp32(

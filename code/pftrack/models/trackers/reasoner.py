@@ -17,6 +17,7 @@ from pftrack.models.box_coder import (
     refine_code,
     with_centers,
 )
+from pftrack.models.layers.mlp import mlp
 from pftrack.models.layers.positional_encoding import time_position_embedding
 from pftrack.models.trackers.track_instances import TrackInstances
 from pftrack.registry import build_model
@@ -31,18 +32,6 @@ def default_transformer(embed_dims: int = 256) -> dict[str, Any]:
     layer = {"type": "PETRTransformerDecoderLayer", "attn_cfgs": [attention, attention]}
     decoder = {"type": "PETRTransformerDecoder", "num_layers": 2, "transformerlayers": layer}
     return {"type": "TemporalTransformer", "decoder": decoder}
-
-
-def mlp_head(embed_dims: int, out_features: int, num_fcs: int) -> nn.Sequential:
-    """(Linear, LayerNorm, ReLU) x ``num_fcs``, Linear."""
-    layers: list[nn.Module] = []
-    for _ in range(num_fcs):
-        layers += [
-            nn.Linear(embed_dims, embed_dims),
-            nn.LayerNorm(embed_dims),
-            nn.ReLU(inplace=True),
-        ]
-    return nn.Sequential(*layers, nn.Linear(embed_dims, out_features))
 
 
 class SpatialTemporalReasoner(nn.Module):
@@ -88,17 +77,13 @@ class SpatialTemporalReasoner(nn.Module):
         if history_reasoning:
             self.hist_temporal_transformer = build_model(hist_temporal_transformer or default)
             self.spatial_transformer = build_model(spatial_transformer or default)
-            self.track_cls = mlp_head(embed_dims, num_classes, num_reg_fcs)
-            self.track_reg = mlp_head(embed_dims, CODE_SIZE, num_reg_fcs)
+            self.track_cls = mlp(embed_dims, num_classes, num_reg_fcs)
+            self.track_reg = mlp(embed_dims, CODE_SIZE, num_reg_fcs)
         if future_reasoning:
             self.fut_temporal_transformer = build_model(fut_temporal_transformer or default)
-            self.future_reg = mlp_head(embed_dims, 3, num_reg_fcs)
+            self.future_reg = mlp(embed_dims, 3, num_reg_fcs)
         if history_reasoning or future_reasoning:
-            self.ts_query_embed = nn.Sequential(
-                nn.Linear(embed_dims, embed_dims),
-                nn.ReLU(inplace=True),
-                nn.Linear(embed_dims, embed_dims),
-            )
+            self.ts_query_embed = mlp(embed_dims, embed_dims, 1, norm=False)
         for parameter in self.parameters():  # the transformers' matrices included
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
