@@ -1,25 +1,25 @@
 """Reads mm-style configuration sections into checked, typed settings (settings.py).
 
-Every key of a section is either read here, listed as one without effect (stated.py), or named in an
-error. Top-level names that nobody knows are helper variables of the config file (mm files are full
-of them): those that look like a misspelled setting are errors; those from which no setting was made
-are named in the log (:attr:`TrainSettings.notes`).
+The fields of settings.py are the schema: names, types and defaults; a few settings need more than
+that and have functions of their own. Every key of a section is either read, listed as one without
+effect (stated.py), or named in an error. Top-level names that nobody knows are helper variables of
+the config file (mm files are full of them): those that look like a misspelled setting are errors;
+those from which no setting was made are named in the log (:attr:`TrainSettings.notes`).
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import fields, is_dataclass
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pftrack import stated
 from pftrack.errors import UserError
 from pftrack.models.acceleration import PRECISIONS
 from pftrack.stated import accept, same, unknown_setting
 from pftrack.training.settings import (
-    CheckpointSettings,
-    EvaluationSettings,
-    NanGuardSettings,
     OptimizerSettings,
     ParamRule,
     ScheduleSettings,
@@ -29,13 +29,37 @@ from pftrack.training.settings import (
 # Read by others, so that a misspelling of them is noticed too.
 _READ_ELSEWHERE = {"model", "data", "class_names", "custom_imports", "plugin", "plugin_dir"}
 _SPLITS = ("train", "val", "test", "test_tracking")
-_TOP_LEVEL = {
-    "optimizer", "optimizer_config", "lr_config", "runner", "total_epochs", "checkpoint_config",
-    "evaluation", "log_config", "workflow", "custom_hooks", "fp16", "precision", "tf32",
-    "nan_guard", "seed", "deterministic", "cudnn_benchmark", "load_from", "resume_from",
-    "find_unused_parameters",
-    "static_graph", "channels_last", "compile", "work_dir",
-}  # fmt: skip
+# What is read here without a field of its own: keys beside the fields', by section ("": top level).
+_BESIDE: dict[str, set[str]] = {
+    "": {"total_epochs", "fp16", "workflow", "custom_hooks", "work_dir"},
+    "data": {*_SPLITS},
+    "runner": {"type", "max_epochs"},
+    "optimizer_config": {"type", "loss_scale"},
+    "log_config": {"hooks"},
+}
+_TYPES = get_type_hints(TrainSettings)
+
+
+def setting_paths(kind: type = TrainSettings, prefix: str = "") -> dict[str, Any]:
+    """Every setting that a field of the schema reads: its dotted path in the file -> its type.
+
+    A field that is itself a dataclass is a section: its fields are settings below its path.
+    """
+    paths: dict[str, Any] = {}
+    types = get_type_hints(kind)
+    for item in fields(kind):
+        path = prefix + item.metadata.get("at", item.name)
+        paths[path] = types[item.name]
+        if is_dataclass(types[item.name]):
+            paths |= setting_paths(types[item.name], f"{path}.")
+    return paths
+
+
+def _keys(section: str) -> set[str]:
+    """The names that are read in a section; "": at the top level."""
+    start = f"{section}." if section else ""
+    below = {path[len(start) :].split(".")[0] for path in setting_paths() if path.startswith(start)}
+    return below | _BESIDE.get(section, set())
 
 
 def read_settings(cfg: Mapping[str, Any]) -> TrainSettings:
@@ -44,7 +68,7 @@ def read_settings(cfg: Mapping[str, Any]) -> TrainSettings:
     Raises:
         UserError: an unknown setting, by name, or a value that cannot be honoured.
     """
-    known = _TOP_LEVEL | set(stated.STATED[""]) | _READ_ELSEWHERE
+    known = _keys("") | set(stated.STATED[""]) | _READ_ELSEWHERE
     helpers = []
     for name in cfg:
         if name in known or name.startswith("_"):
@@ -55,28 +79,73 @@ def read_settings(cfg: Mapping[str, Any]) -> TrainSettings:
         helpers.append(name)
     if not cfg.get("optimizer"):
         raise UserError("the config has no 'optimizer': it is not a training configuration")
-    data = _section(cfg, "data", {"samples_per_gpu", "workers_per_gpu", *_SPLITS})
     _check_workflow(cfg.get("workflow"))
     _check_hooks(cfg.get("custom_hooks"))
-    return TrainSettings(
-        optimizer=_optimizer(cfg["optimizer"]),
-        **_runner(cfg),
-        schedule=_schedule(cfg.get("lr_config")),
-        **_optimizer_config(cfg),
-        checkpoint=_dataclass_section(cfg, "checkpoint_config", CheckpointSettings),
-        evaluation=_dataclass_section(cfg, "evaluation", EvaluationSettings),
-        nan_guard=_nan_guard(cfg),
-        **_log_config(cfg),
-        **_plain(
-            cfg,
-            "seed", "deterministic", "cudnn_benchmark", "load_from", "resume_from", "tf32",
-            "find_unused_parameters", "static_graph", "channels_last",
-        ),
-        compile=_names(cfg.get("compile")),
-        samples_per_gpu=int(data.get("samples_per_gpu", 1)),
-        workers_per_gpu=int(data.get("workers_per_gpu", 2)),
-        notes=tuple(_notes(cfg, helpers)),
-    )  # fmt: skip
+    # What a field alone cannot say.
+    special = {
+        "optimizer": _optimizer(cfg["optimizer"]),
+        "max_epochs": _max_epochs(cfg),
+        "schedule": _schedule(cfg),
+        **_half_precision(cfg),
+        "tensorboard": _tensorboard(cfg),
+        "compile": _names(cfg.get("compile")),
+        "notes": tuple(_notes(cfg, helpers)),
+    }
+    plain = {
+        item.name: _read(cfg, item.metadata.get("at", item.name), _TYPES[item.name], item.default)
+        for item in fields(TrainSettings)
+        if item.name not in special
+    }
+    settings = TrainSettings(**plain, **special)
+    if settings.precision not in PRECISIONS:
+        raise UserError(
+            f"setting 'precision' in the config: '{settings.precision}' is not one of "
+            + ", ".join(PRECISIONS)
+        )
+    if settings.nan_guard.action not in ("stop", "skip"):
+        raise UserError(
+            f"setting 'nan_guard.action' in the config: '{settings.nan_guard.action}' is neither "
+            "stop nor skip"
+        )
+    return settings
+
+
+def _read(cfg: Mapping[str, Any], path: str, kind: Any, default: Any) -> Any:
+    """The value at a dotted path as the type ``kind``; a dataclass is read field by field."""
+    *sections, name = path.split(".")
+    values = cfg
+    for depth in range(len(sections)):
+        values = _section(values, ".".join(sections[: depth + 1]))
+    if not is_dataclass(kind):
+        return _typed(path, values[name], kind, default) if name in values else default
+    build: Any = kind
+    types = get_type_hints(kind)
+    inner = _section(values, path)
+    read = {
+        item.name: _typed(f"{path}.{item.name}", inner[item.name], types[item.name], item.default)
+        for item in fields(kind)
+        if item.name in inner
+    }
+    return build(**read)
+
+
+def _typed(path: str, value: Any, kind: Any, default: Any) -> Any:
+    """``value`` as a field's type: int, float, bool, str, ``X | None`` or ``tuple[X, ...]``."""
+    choices = get_args(kind) if get_origin(kind) is UnionType else (kind,)
+    if value is None:
+        return None if type(None) in choices else default
+    for choice in choices:
+        if get_origin(choice) is tuple:
+            items = value if isinstance(value, (list, tuple)) else (value,)
+            return tuple(_typed(path, item, get_args(choice)[0], None) for item in items)
+        if choice is bool and value in (0, 1):
+            return bool(value)
+        if choice is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        if choice in (int, str) and isinstance(value, choice) and not isinstance(value, bool):
+            return value
+    wanted = " or ".join(c.__name__ for c in choices if c is not type(None))
+    raise UserError(f"setting '{path}' in the config: expected {wanted}, got {value!r}")
 
 
 def _notes(cfg: Mapping[str, Any], helpers: Sequence[str]) -> list[str]:
@@ -88,7 +157,7 @@ def _notes(cfg: Mapping[str, Any], helpers: Sequence[str]) -> list[str]:
     splits = [(cfg.get("data") or {}).get(split) or {} for split in _SPLITS]
     if any(split.get("classes") for split in splits):
         helpers = [*helpers, "class_names"]
-    sections = [*(cfg.get(name) for name in (*_TOP_LEVEL, "model")), splits]
+    sections = [*(cfg.get(name) for name in (*(_keys("") - {"data"}), "model")), splits]
     values = [value for section in sections for value in _nested(section)]
     unread = [n for n in helpers if n in cfg and not any(_made_from(cfg[n], v) for v in values)]
     if unread:
@@ -116,21 +185,18 @@ def _made_from(helper: Any, value: Any) -> bool:
     return same(helper, value)
 
 
-def _section(cfg: Mapping[str, Any], name: str, read: set[str]) -> dict[str, Any]:
-    """The keys of section ``name`` that are read; any other must be listed as without effect."""
-    section = cfg.get(name) or {}
+def _section(above: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """The keys of the section at ``path`` that are read; any other must be known to do nothing.
+
+    Args:
+        above: what the section is a part of.
+    """
+    section = above.get(path.rpartition(".")[2]) or {}
     if not isinstance(section, Mapping):
-        raise UserError(f"setting '{name}' in the config: expected a dict, got {section!r}")
-    accept(section, name, read=read)
-    return {key: value for key, value in section.items() if key in read}
-
-
-def _dataclass_section(cfg: Mapping[str, Any], name: str, kind: Any) -> Any:
-    return kind(**_section(cfg, name, set(kind.__dataclass_fields__)))
-
-
-def _plain(cfg: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: cfg[name] for name in names if cfg.get(name) is not None}
+        raise UserError(f"setting '{path}' in the config: expected a dict, got {section!r}")
+    keys = _keys(path)
+    accept(section, path, read=keys)
+    return {key: value for key, value in section.items() if key in keys}
 
 
 def _names(value: Any) -> tuple[str, ...]:
@@ -176,31 +242,29 @@ def _paramwise(section: Mapping[str, Any]) -> dict[str, ParamRule]:
     return rules
 
 
-def _schedule(section: Mapping[str, Any] | None) -> ScheduleSettings:
-    values = _section(
-        {"lr_config": section}, "lr_config", set(ScheduleSettings.__dataclass_fields__)
-    )
-    if not values:
+def _schedule(cfg: Mapping[str, Any]) -> ScheduleSettings:
+    section = _section(cfg, "lr_config")
+    if not section:
         return ScheduleSettings()
-    step = values.pop("step", ())
-    values["policy"] = {"cosineannealing": "CosineAnnealing"}.get(
-        str(values.get("policy")).lower(), str(values.get("policy")).lower()
-    )
-    if values["policy"] not in ("fixed", "step", "CosineAnnealing"):
+    policy = str(section.get("policy")).lower()
+    if policy == "cosineannealing":
+        policy = "CosineAnnealing"
+    if policy not in ("fixed", "step", "CosineAnnealing"):
         raise UserError(
-            f"setting 'lr_config.policy' in the config: '{values['policy']}' is not supported, use "
+            f"setting 'lr_config.policy' in the config: '{policy}' is not supported, use "
             "fixed, step or CosineAnnealing"
         )
-    if values.get("warmup") not in (None, "linear", "constant", "exp"):
+    if section.get("warmup") not in (None, "linear", "constant", "exp"):
         raise UserError(
-            f"setting 'lr_config.warmup' in the config: '{values['warmup']}' is not supported, "
+            f"setting 'lr_config.warmup' in the config: '{section['warmup']}' is not supported, "
             "use linear, constant or exp"
         )
-    return ScheduleSettings(**values, step=(step,) if isinstance(step, int) else tuple(step))
+    section = {"lr_config": {**section, "policy": policy}}
+    return _read(section, "lr_config", ScheduleSettings, ScheduleSettings())
 
 
-def _runner(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    values = _section(cfg, "runner", {"type", "max_epochs", "max_iters"})
+def _max_epochs(cfg: Mapping[str, Any]) -> int:
+    values = _section(cfg, "runner")
     if values.get("type", "EpochBasedRunner") != "EpochBasedRunner":
         raise UserError(
             f"setting 'runner.type' in the config: '{values['type']}' is not supported, use "
@@ -209,62 +273,35 @@ def _runner(cfg: Mapping[str, Any]) -> dict[str, Any]:
     epochs = values.get("max_epochs", cfg.get("total_epochs"))
     if epochs is None:
         raise UserError("the config sets neither 'runner.max_epochs' nor 'total_epochs'")
-    iters = values.get("max_iters")
-    return {"max_epochs": int(epochs), "max_iters": None if iters is None else int(iters)}
+    return int(epochs)
 
 
-def _optimizer_config(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    values = _section(cfg, "optimizer_config", {"type", "grad_clip", "loss_scale"})
+def _half_precision(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """``states_fp16`` and ``loss_scale``, for which mm has two places."""
+    values = _section(cfg, "optimizer_config")
     kind = values.get("type", "OptimizerHook")
     if kind not in ("OptimizerHook", "Fp16OptimizerHook"):
         raise UserError(
             f"setting 'optimizer_config.type' in the config: '{kind}' is not supported, use "
             "OptimizerHook or Fp16OptimizerHook"
         )
-    clip = values.get("grad_clip") or {}
-    for key in clip:
-        if key not in ("max_norm", "norm_type"):
-            raise unknown_setting("optimizer_config.grad_clip", key, ["max_norm", "norm_type"])
     fp16 = cfg.get("fp16") or {}
     for key in fp16:
         if key != "loss_scale":
             raise unknown_setting("fp16", key, ["loss_scale"])
-    # mm's fp16 concerns modules that ask for it, and of the release's none does (docs/training.md).
-    precision = cfg.get("precision") or "fp32"
-    if precision not in PRECISIONS:
-        raise UserError(
-            f"setting 'precision' in the config: '{precision}' is not one of "
-            + ", ".join(PRECISIONS)
-        )
     scale = fp16.get("loss_scale", values.get("loss_scale", 512.0))
     if not isinstance(scale, (int, float, Mapping)) and scale != "dynamic":
         raise UserError(
             f"setting 'loss_scale' in the config: '{scale}' is neither a number nor 'dynamic'"
         )
-    return {
-        "grad_clip": float(clip["max_norm"]) if clip else None,
-        "grad_norm_type": float(clip.get("norm_type", 2.0)),
-        "precision": precision,
-        "states_fp16": bool(fp16) or kind == "Fp16OptimizerHook",
-        "loss_scale": scale,
-    }
+    # mm's fp16 concerns modules that ask for it, and of the release's none does (docs/training.md).
+    return {"states_fp16": bool(fp16) or kind == "Fp16OptimizerHook", "loss_scale": scale}
 
 
-def _nan_guard(cfg: Mapping[str, Any]) -> NanGuardSettings:
-    settings = _dataclass_section(cfg, "nan_guard", NanGuardSettings)
-    if settings.action not in ("stop", "skip"):
-        raise UserError(
-            f"setting 'nan_guard.action' in the config: '{settings.action}' is neither stop "
-            "nor skip"
-        )
-    return settings
-
-
-def _log_config(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    values = _section(cfg, "log_config", {"interval", "hooks"})
-    hooks = values.get("hooks")
+def _tensorboard(cfg: Mapping[str, Any]) -> bool:
+    hooks = _section(cfg, "log_config").get("hooks")
     if hooks is None:
-        hooks = [{"type": "TextLoggerHook"}, {"type": "TensorboardLoggerHook"}]
+        return True
     for hook in hooks:
         if hook.get("type") not in ("TextLoggerHook", "TensorboardLoggerHook"):
             raise UserError(
@@ -274,10 +311,7 @@ def _log_config(cfg: Mapping[str, Any]) -> dict[str, Any]:
         for key in hook:
             if key not in ("type", "by_epoch"):
                 raise unknown_setting(f"log_config.hooks.{hook['type']}", key, ["type", "by_epoch"])
-    return {
-        "log_interval": int(values.get("interval", 50)),
-        "tensorboard": any(hook["type"] == "TensorboardLoggerHook" for hook in hooks),
-    }
+    return any(hook["type"] == "TensorboardLoggerHook" for hook in hooks)
 
 
 def _check_workflow(workflow: Any) -> None:

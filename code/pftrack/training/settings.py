@@ -1,10 +1,19 @@
-"""Training settings as typed values; mm_config.py reads them from configuration files."""
+"""Training settings as typed values: the schema that mm_config.py reads configuration files by.
+
+A new setting is one field here, under the name it has in the file (:func:`at`: below a section of
+the file), and its line in docs/training.md.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+
+def at(path: str, default: Any) -> Any:
+    """A field whose setting is at the dotted ``path`` in a configuration file."""
+    return field(default=default, metadata={"at": path})
 
 
 @dataclass(frozen=True)
@@ -74,33 +83,36 @@ class TrainSettings:
     """Everything the loop reads from a configuration file.
 
     Attributes:
+        max_epochs: ``runner.max_epochs`` or ``total_epochs``.
         precision: of the network's products: fp32, fp16 or bf16; geometry and losses are fp32.
         tf32: in fp32, GPUs that have TF32 multiply in it, as the published training did.
         loss_scale: under fp16.
         states_fp16: the configuration names mm's Fp16OptimizerHook or ``fp16``.
+        tensorboard: ``log_config.hooks`` names TensorboardLoggerHook, or nothing.
+        compile: parts of the model; True: backbone and head.
         notes: lines that name what the file states without effect, for the log.
     """
 
     optimizer: OptimizerSettings
     max_epochs: int
-    max_iters: int | None = None
-    schedule: ScheduleSettings = ScheduleSettings()
-    grad_clip: float | None = None
-    grad_norm_type: float = 2.0
+    max_iters: int | None = at("runner.max_iters", None)
+    schedule: ScheduleSettings = at("lr_config", ScheduleSettings())  # noqa: RUF009
+    grad_clip: float | None = at("optimizer_config.grad_clip.max_norm", None)
+    grad_norm_type: float = at("optimizer_config.grad_clip.norm_type", 2.0)
     precision: str = "fp32"
     tf32: bool = True
     states_fp16: bool = False
     loss_scale: float | str | Mapping[str, float] = 512.0
-    checkpoint: CheckpointSettings = CheckpointSettings()
+    checkpoint: CheckpointSettings = at("checkpoint_config", CheckpointSettings())  # noqa: RUF009
     evaluation: EvaluationSettings = EvaluationSettings()
     nan_guard: NanGuardSettings = NanGuardSettings()
-    log_interval: int = 50
+    log_interval: int = at("log_config.interval", 50)
     tensorboard: bool = True
     seed: int = 0
     deterministic: bool = False
     cudnn_benchmark: bool = False
-    samples_per_gpu: int = 1
-    workers_per_gpu: int = 2
+    samples_per_gpu: int = at("data.samples_per_gpu", 1)
+    workers_per_gpu: int = at("data.workers_per_gpu", 2)
     load_from: str | None = None
     resume_from: str | None = None
     find_unused_parameters: bool = False

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
 from training_toy import ToyModel, config
 
 from pftrack.errors import UserError
-from pftrack.training.mm_config import read_settings
+from pftrack.paths import REPOSITORY
+from pftrack.training.mm_config import read_settings, setting_paths
 from pftrack.training.optimizer import LossScaler, build_optimizer
 from pftrack.training.sampler import ResumableSampler
 from pftrack.training.schedule import learning_rate
@@ -214,3 +216,60 @@ def test_sampler_shards_one_order_and_resumes():
     assert order(1, 4, start=2) == [alone[8:]]
     assert order(1, 4, epoch=1) != [alone]
     assert len(order(4, 8)[3]) == 8  # fewer samples than places: repeated
+
+
+def test_every_setting_is_documented():
+    """A field of the schema has its name, or the end of its path, in docs/training.md."""
+    text = (REPOSITORY / "docs" / "training.md").read_text()
+    text = text[text.index("## Settings") : text.index("## Precision")]
+    words = set(re.findall(r"`\.?([\w.]+)`", text))
+    roots, ends = ({word.split(".")[i] for word in words} for i in (0, -1))
+    inside = ("kwargs", "rules", "type", "lr", "weight_decay")  # torch.optim's
+    missing = {
+        path
+        for path in setting_paths()
+        if path.split(".")[0] not in roots or path.split(".")[-1] not in roots | ends
+    } - {f"optimizer.{name}" for name in inside}
+    assert missing == {"states_fp16", "tensorboard", "notes"}  # made from others; for the log
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": "zero"}, "'seed' in the config: expected int, got 'zero'"),
+        ({"tf32": "no"}, "'tf32' in the config: expected bool, got 'no'"),
+        (
+            {"checkpoint_config": {"interval": 1.5}},
+            r"'checkpoint_config\.interval' in the config: expected int, got 1\.5",
+        ),
+        (
+            {"optimizer_config": {"grad_clip": {"max_norm": "big"}}},
+            r"'optimizer_config\.grad_clip\.max_norm' in the config: expected float, got 'big'",
+        ),
+        ({"evaluation": []}, None),
+        ({"evaluation": [1]}, r"'evaluation' in the config: expected a dict, got \[1\]"),
+        ({"optimizer_config": {"grad_clip": {"max": 1}}}, r"optimizer_config\.grad_clip\.max'"),
+    ],
+)
+def test_a_value_of_another_type_is_named(change, named):
+    if named is None:
+        read_settings({**ORIGINAL, **change})
+        return
+    with pytest.raises(UserError, match=named):
+        read_settings({**ORIGINAL, **change})
+
+
+def test_values_become_the_fields_types():
+    settings = read_settings(
+        {
+            **ORIGINAL,
+            "lr_config": {"policy": "step", "step": 3, "gamma": 1, "warmup": None},
+            "evaluation": {"save_best": None, "interval": None},
+            "data": {"samples_per_gpu": None},
+        }
+    )
+    assert settings.schedule.step == (3,) and isinstance(settings.schedule.gamma, float)
+    assert settings.schedule.warmup is None
+    assert settings.evaluation.save_best is None  # said so, not the default
+    assert settings.evaluation.interval == 0 and settings.samples_per_gpu == 1
+    assert isinstance(settings.grad_clip, float)
