@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
 from pftrack.nuscenes.versions import TRAINVAL, official_split
 
 
-def parse_args():
-    import argparse
-
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("result", help="results file in the nuScenes tracking or detection format")
     parser.add_argument("--dataroot", default="data/nuscenes", help="nuScenes' folder")
@@ -27,7 +26,7 @@ def parse_args():
     return parser.parse_args()
 
 
-def evaluate_detection(args, out: Path) -> int:
+def evaluate_detection(args: argparse.Namespace, out: Path) -> int:
     from pftrack.evaluation.devkit import evaluate_detection_devkit
     from pftrack.evaluation.text import detection_table
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pftrack.evaluation.run import Evaluation
+from pftrack.evaluation.tables import BoxTable
 from pftrack.evaluation.tracking_metrics import ClassResult
 
 RANGE_BINS = ((0, 10), (10, 20), (20, 30), (30, 40), (40, 50))  # m from the ego vehicle
@@ -150,7 +151,7 @@ def _active(result: ClassResult) -> np.ndarray:
     return result.pred.score >= result.curves["confidence"][result.best]
 
 
-def _ego_distance(evaluation: Evaluation, boxes) -> np.ndarray:
+def _ego_distance(evaluation: Evaluation, boxes: BoxTable) -> np.ndarray:
     offset = boxes.center[:, :2] - evaluation.frames.ego[boxes.frame, :2]
     return np.hypot(offset[:, 0], offset[:, 1])
 

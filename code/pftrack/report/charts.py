@@ -14,6 +14,7 @@ import numpy as np
 from pftrack.evaluation.analysis import TrackEvent
 from pftrack.evaluation.run import Evaluation
 from pftrack.evaluation.tables import BoxTable
+from pftrack.evaluation.tracking_metrics import ClassResult
 
 _WIDTH, _HEIGHT = 480, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 12, 44
@@ -155,7 +156,7 @@ class FrameViews:
         return "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
 
 
-def _shown(result) -> BoxTable:
+def _shown(result: ClassResult) -> BoxTable:
     """Predictions at or above the threshold of the best MOTA."""
     if result.outcome is None:
         return result.pred.select(np.zeros(0, np.int64))

@@ -39,6 +39,7 @@ RUN_BY = {
     "pftrack.config": "processes/test_command_lines.py",
     "pftrack.training.export": "processes/test_training_resume.py",
     "scripts/build.sh": "processes/test_makefile.py",
+    "scripts/lint.sh": "processes/test_lint.py",
     "scripts/lock.sh": "asks the package index for versions",
     "scripts/test_images.sh": "takes a container engine and an hour: make test-images",
     "docker": "takes a container engine: containers/test_services.py where one answers",

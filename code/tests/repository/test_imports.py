@@ -15,6 +15,8 @@ ORDER = (
     "compatibility.libraries",  # the package itself imports it before anything else
     "errors",
     "paths",
+    "revision",
+    "devices",
     "memory",
     "files",
     "nuscenes.facts",
