@@ -65,7 +65,7 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
             :class:`ClipSample` in turn with the sample's random generator (None in testing).
         seed: of the augmentation.
         pipeline, pipeline_single, pipeline_post, pipeline_multiframe: of the original's
-            configurations, read by :mod:`mm_pipeline`.
+            configurations, read by :mod:`release_pipelines`.
         modality: of the original's configurations; cameras are the only input.
 
     Raises:
