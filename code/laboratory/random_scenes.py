@@ -153,15 +153,14 @@ class _Tables:
             )
             self.results[token] = []
         objects = [
-            self._object(name, f"o{i}", tokens, ego, times)
-            for i in range(1 + rng.poisson(config.objects))
+            self._object(name, f"o{i}", tokens, ego) for i in range(1 + rng.poisson(config.objects))
         ]
         for _ in range(rng.poisson(0.5)):
             self._rack(name, tokens, ego)
         self._predictions(name, tokens, ego, objects)
 
     def _object(
-        self, scene: str, name: str, tokens: list[str], ego: np.ndarray, times: np.ndarray
+        self, scene: str, name: str, tokens: list[str], ego: np.ndarray
     ) -> tuple[str, np.ndarray, np.ndarray]:
         """Add an instance; return its class, frames [m] and path [m, 2]."""
         rng = self.rng

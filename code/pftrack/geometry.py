@@ -226,17 +226,6 @@ def legacy_to_mm3d(boxes: Array) -> Array:
     return out
 
 
-def mm3d_to_legacy(boxes: Array) -> Array:
-    """mmdet3d >= 1.0 LiDAR boxes [..., 7+] to legacy boxes; inverse of :func:`legacy_to_mm3d`."""
-    out = _backend(boxes).empty_like(boxes)
-    out[...] = boxes
-    out[..., 2] = boxes[..., 2] + boxes[..., 5] / 2
-    out[..., 3] = boxes[..., 4]
-    out[..., 4] = boxes[..., 3]
-    out[..., 6] = yaw_to_rot(boxes[..., 6])
-    return out
-
-
 # Corners of the unit box centred at the origin; x is the width, y the length axis (rot = 0).
 _UNIT_CORNERS = (
     (-0.5, -0.5, -0.5),

@@ -23,7 +23,6 @@ from pftrack.nuscenes.facts import KEY_FRAME_SECONDS, LIDAR
 from pftrack.nuscenes.table_files import Table
 
 TRAINVAL_SAMPLES = 34_149
-SAMPLES_PER_SCENE = 40
 INSTANCES_PER_SCENE = 76
 MEAN_TRACK = 18  # annotations of an instance
 PERIOD = int(KEY_FRAME_SECONDS * 1e6)  # us between key frames

@@ -57,10 +57,6 @@ class Manifest:
     license: str
     files: tuple[PublishedFile, ...]
 
-    @property
-    def archives(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(f.archive for f in self.files))
-
     def select(self, only: list[str]) -> list[PublishedFile]:
         """Files by name, path, archive or kind; all of them when ``only`` is empty.
 

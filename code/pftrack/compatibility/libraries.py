@@ -110,13 +110,6 @@ class _LoadingFinder:
         return spec
 
 
-def has_compiled_operators() -> bool:
-    """True when mmcv was installed with its compiled operators (mmcv-full)."""
-    import importlib
-
-    return not isinstance(importlib.import_module("mmcv._ext"), _MissingOperators)
-
-
 def silence_import_notices() -> None:
     """Keep stderr for what concerns the user: mmcv announces a release of 2023, torch that a CUDA
     compiler is here without a device."""

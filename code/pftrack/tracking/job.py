@@ -48,7 +48,7 @@ def build_split(job: InferenceJob) -> Any:
         UserError: from the configuration or the info file.
     """
     from pftrack.config import load_config
-    from pftrack.datasets.loader import build_dataset
+    from pftrack.datasets.build import build_dataset
 
     cfg = load_config(job.config, list(job.overrides))
     if job.split == "test":

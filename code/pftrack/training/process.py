@@ -6,10 +6,9 @@ import random
 import signal
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
-
-from pftrack.datasets.loader import one_thread
 
 
 def seed_everything(seed: int, deterministic: bool = False, benchmark: bool = False) -> None:
@@ -42,7 +41,8 @@ def quiet_worker(_worker: int) -> None:
     A cluster's pre-emption and torchrun signal whole process groups; a worker that dies of it
     would end the step that is to be saved. A worker whose trainer is gone ends by itself.
     """
-    one_thread()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
     for signum in (signal.SIGINT, *StopSignals.SIGNALS):
         signal.signal(signum, signal.SIG_IGN)
 

@@ -145,8 +145,8 @@ def _build_job(
     request: Request, cfg: Any, settings: TrainSettings, world: World, work_dir: Path
 ) -> Any:
     import pftrack.models  # noqa: F401 (registers the components)
+    from pftrack.datasets.build import build_dataset
     from pftrack.datasets.collate import collate_clips
-    from pftrack.datasets.loader import build_dataset
     from pftrack.registry import build_model
     from pftrack.training.initial_weights import initialize_mm_modules
     from pftrack.training.loop import Job

@@ -122,7 +122,12 @@ def test_unknown_members_are_listed(tmp_path, server):
 
 def test_shipped_manifest():
     manifest = load_manifest()
-    assert set(manifest.archives) == {"PF-Track-Models.zip", "f1.zip", "ablation.zip", "data.zip"}
+    assert {file.archive for file in manifest.files} == {
+        "PF-Track-Models.zip",
+        "f1.zip",
+        "ablation.zip",
+        "data.zip",
+    }
     assert len({f.name for f in manifest.files}) == len(manifest.files)
     (f3,) = manifest.select(["f3_all"])
     assert f3.path == "f3_all/final.pth" and f3.published["AMOTA"] == 0.408

@@ -42,7 +42,7 @@ def make_demo_trainer(
 ) -> Trainer:
     """A trainer of the demo's model; ``changes`` of the toy's training configuration."""
     import pftrack.models  # noqa: F401 (registers the components)
-    from pftrack.datasets.loader import build_dataset
+    from pftrack.datasets.build import build_dataset
     from pftrack.registry import build_model
 
     work_dir.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ import torch
 from training_toy import logged
 
 from pftrack.config import load_config
-from pftrack.datasets.loader import build_dataset
+from pftrack.datasets.build import build_dataset
 from pftrack.errors import UserError
 from pftrack.structures import CLASSES, TRACKING_CLASSES
 from pftrack.tracking.api import load_tracker

@@ -15,8 +15,8 @@ from torch import nn
 
 import pftrack.models  # noqa: F401 (registers the components)
 from pftrack.config import load_config
+from pftrack.datasets.build import build_dataset
 from pftrack.datasets.class_names import SPLITS
-from pftrack.datasets.loader import build_dataset
 from pftrack.errors import UserError
 from pftrack.paths import CODE
 from pftrack.plugins import import_plugins

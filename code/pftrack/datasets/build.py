@@ -1,20 +1,15 @@
-"""Datasets and loaders from configuration files."""
+"""Datasets from configuration files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch.utils.data import DataLoader, Subset
-
 from pftrack.datasets.class_names import class_names
-from pftrack.datasets.collate import collate_clips
 from pftrack.datasets.nuscenes_tracking_dataset import NuScenesTrackingDataset
 from pftrack.datasets.release_pipelines import PIPELINE_KEYS, settings_from_pipelines
 from pftrack.errors import UserError
 from pftrack.registry import DATASETS
-from pftrack.structures import ClipBatch
 
 
 def build_dataset(
@@ -59,46 +54,3 @@ def _check_mode(section: Mapping[str, Any], split: str) -> None:
             "training draws its augmentation, from as narrow a data_aug_conf as you like, and "
             "testing does not"
         )
-
-
-def build_dataloader(
-    cfg: Mapping[str, Any],
-    split: str = "val",
-    indices: Sequence[int] | None = None,
-    batch_size: int = 1,
-    workers: int | None = None,
-    pin_memory: bool = False,
-    **overrides: Any,
-) -> DataLoader[ClipBatch]:
-    """A loader of :class:`ClipBatch` in order of index.
-
-    Training shuffles through its own resumable sampler (training/sampler.py) and uses
-    :func:`build_dataset` and :func:`collate_clips` only.
-
-    Args:
-        indices: the samples to load, e.g. the scenes of one process; None: all.
-        workers: loader processes; None: ``data.workers_per_gpu``; 0: in this process.
-        overrides: dataset arguments that replace those of the configuration.
-    """
-    dataset: Any = build_dataset(cfg, split, **overrides)
-    if indices is not None:
-        dataset = Subset(dataset, list(indices))
-    if workers is None:
-        workers = int((cfg.get("data") or {}).get("workers_per_gpu", 2))
-    return DataLoader(
-        dataset,
-        batch_size=batch_size,
-        num_workers=workers,
-        collate_fn=collate_clips,
-        pin_memory=pin_memory,
-        generator=torch.Generator(),  # its own: the caller's random numbers stay untouched
-        worker_init_fn=one_thread,
-    )
-
-
-def one_thread(_worker: int = 0) -> None:
-    """Loader processes share the cores among them; each decodes with one thread."""
-    import cv2
-
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
