@@ -14,7 +14,7 @@ import numpy as np
 from laboratory.parity import data_checks
 from laboratory.parity.compare import GoldenFile, Row
 from pftrack.conversion.run import convert_folder
-from pftrack.datasets.infos import RestrictedUnpickler
+from pftrack.datasets.infos import read_pickle
 from pftrack.errors import UserError
 
 
@@ -55,8 +55,7 @@ def check_infos(golden: GoldenFile) -> Iterator[Row]:
 
 
 def _load(path: Path) -> Any:
-    with path.open("rb") as file:
-        return RestrictedUnpickler(file).load()
+    return read_pickle(path)
 
 
 def _layout(value: Any) -> Any:

@@ -2,8 +2,7 @@
 
 torch itself refuses to read it with ``weights_only=True``. The format (``torch.serialization``):
 member ``storages`` lists raw buffers, ``tensors`` lists views of them, ``pickle`` is the saved
-object, whose persistent ids are tensor keys. The pickles here are read by an unpickler that knows
-``OrderedDict`` and the names of torch's types, and nothing else.
+object, whose persistent ids are tensor keys.
 """
 
 from __future__ import annotations
@@ -11,79 +10,63 @@ from __future__ import annotations
 import pickle
 import struct
 import tarfile
-from collections import OrderedDict
 from pathlib import Path
 from typing import IO, Any
 
-import torch
 from torch import Tensor
 
-_DTYPES = {
-    "Double": torch.float64,
-    "Float": torch.float32,
-    "Half": torch.float16,
-    "Long": torch.int64,
-    "Int": torch.int32,
-    "Short": torch.int16,
-    "Char": torch.int8,
-    "Byte": torch.uint8,
-}
+from pftrack.checkpoints.torch_files import (
+    MAKERS,
+    TensorStandIn,
+    read_exactly,
+    tensor_from_bytes,
+    view_of,
+)
+from pftrack.pickles import SafeUnpickler, settle
+
+_MOST = 1 << 20  # entries of a list
 
 
-class _Unpickler(pickle.Unpickler):
-    """Rebuilds plain containers; torch's type names stand for their dtype."""
+def _load(file: IO[bytes], tensors: dict[int, Tensor] | None = None) -> Any:
+    """The pickle that comes next; persistent ids are keys of ``tensors``."""
 
-    def __init__(self, file: IO[bytes], tensors: dict[int, Tensor]) -> None:
-        super().__init__(file, encoding="latin1")
-        self.tensors = tensors
+    def persistent(pid: Any) -> TensorStandIn:
+        tensor = (tensors or {})[int(pid)]
+        return TensorStandIn(lambda: tensor)
 
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        if module in ("torch", "torch.cuda", "torch.tensor", "torch.storage"):
-            dtype = _DTYPES.get(name.removesuffix("Storage").removesuffix("Tensor"))
-            if dtype is not None:
-                return dtype
-        raise pickle.UnpicklingError(f"unsafe global {module}.{name}")
-
-    def persistent_load(self, pid: Any) -> Tensor:
-        return self.tensors[int(pid)]
+    return settle(SafeUnpickler(file, MAKERS, persistent, encoding="latin1").load())
 
 
-def _read_exactly(file: IO[bytes], n: int) -> bytes:
-    start = file.tell()
-    end = file.seek(0, 2)
-    file.seek(start)
-    if not 0 <= n <= end - start:
-        raise pickle.UnpicklingError("the tar member ends too early")
-    return file.read(n)
+def _entries(file: IO[bytes]) -> range:
+    count = _load(file)
+    if not isinstance(count, int) or not 0 <= count <= _MOST:
+        raise pickle.UnpicklingError("a list has an impossible length")
+    return range(count)
 
 
 def _ints(file: IO[bytes], n: int) -> tuple[int, ...]:
-    return struct.unpack(f"<{n}q", _read_exactly(file, 8 * n))
+    return struct.unpack(f"<{n}q", read_exactly(file, 8 * n))
 
 
 def _read_storages(file: IO[bytes]) -> dict[int, Tensor]:
     storages: dict[int, Tensor] = {}
-    for _ in range(_Unpickler(file, {}).load()):
-        key, _location, dtype = _Unpickler(file, {}).load()
+    for _ in _entries(file):
+        key, _location, dtype = _load(file)
         (size,) = _ints(file, 1)
-        data = bytearray(_read_exactly(file, size * torch.empty((), dtype=dtype).element_size()))
-        storages[key] = torch.frombuffer(data, dtype=dtype) if size else torch.empty(0, dtype=dtype)
-    for target, root, offset, size in _Unpickler(file, {}).load():
+        storages[key] = tensor_from_bytes(read_exactly(file, size * dtype.itemsize), dtype, size)
+    for target, root, offset, size in _load(file):
         storages[target] = storages[root][offset : offset + size]
     return storages
 
 
 def _read_tensors(file: IO[bytes], storages: dict[int, Tensor]) -> dict[int, Tensor]:
     tensors: dict[int, Tensor] = {}
-    for _ in range(_Unpickler(file, {}).load()):
-        key, storage, _type = _Unpickler(file, {}).load()
-        ndim = struct.unpack("<i4x", _read_exactly(file, 8))[0]
+    for _ in _entries(file):
+        key, storage, _type = _load(file)
+        ndim = struct.unpack("<i4x", read_exactly(file, 8))[0]
         shape, stride = _ints(file, ndim), _ints(file, ndim)
         (offset,) = _ints(file, 1)
-        # as_strided refuses views that reach outside the buffer.
-        tensors[key] = storages[storage].as_strided(shape, stride, offset)
+        tensors[key] = view_of(storages[storage], offset, shape, stride)
     return tensors
 
 
@@ -103,4 +86,4 @@ def load_legacy_tar(path: Path) -> Any:
 
         storages = _read_storages(member("storages"))
         tensors = _read_tensors(member("tensors"), storages)
-        return _Unpickler(member("pickle"), tensors).load()
+        return _load(member("pickle"), tensors)

@@ -14,16 +14,12 @@ import numpy as np
 
 from pftrack.datasets.infos import Info
 
-# Fields that neither training nor tracking reads; about half of an info.
-_UNREAD = ("sweeps", "radars", "forecasting_tokens")
-
 
 class PackedInfos(Sequence[Info]):
     """A sequence of infos, unpacked on access (0.1 ms) as fresh objects."""
 
     def __init__(self, infos: Iterable[Info]) -> None:
-        slim = ({k: v for k, v in info.items() if k not in _UNREAD} for info in infos)
-        parts = [pickle.dumps(info, protocol=5) for info in slim]
+        parts = [pickle.dumps(info, protocol=5) for info in infos]
         self._ends = np.cumsum([len(part) for part in parts])
         self._bytes = np.frombuffer(b"".join(parts), dtype=np.uint8)
 

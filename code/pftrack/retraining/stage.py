@@ -18,6 +18,7 @@ from pftrack.nuscenes.versions import SPLITS
 from pftrack.retraining.evaluation import Evaluation
 from pftrack.retraining.history import read_runs, step_seconds
 from pftrack.retraining.record import Stage
+from pftrack.training import checkpoint as ckpt
 from pftrack.training.checkpoint import SNAPSHOTS_KEPT, find_latest
 from pftrack.training.mm_config import read_settings
 from pftrack.training.record import device_name
@@ -211,21 +212,15 @@ def read_progress(folder: Path, config: Path, settings: TrainSettings) -> Progre
     latest = find_latest(folder) if folder.is_dir() else None
     if latest is None:
         return Progress()
-    content = torch.load(latest, map_location="cpu", weights_only=True, mmap=True)
-    trained = str(content["meta"].get("record", {}).get("config_file", config))
+    reached = ckpt.read_progress(latest)
+    trained = reached.meta.record.config_file or str(config)
     if configuration_name(trained) != configuration_name(config):
         raise UserError(
             f"'{folder}' holds a training of {configuration_name(trained)}, not of "
             f"{configuration_name(config)}: choose another WORK_DIR"
         )
-    epochs = float(content["meta"]["epoch"])
-    state = content.get("resume")  # mmcv's runner writes whole epochs and none
-    if state is not None:
-        epochs = state["epoch"] + state["batch"] / state["iters_per_epoch"]
-    limit = settings.max_iters
-    finished = epochs >= settings.max_epochs or (
-        limit is not None and content["meta"]["iter"] >= limit
-    )
+    epochs, limit = reached.epochs, settings.max_iters
+    finished = epochs >= settings.max_epochs or (limit is not None and reached.meta.iter >= limit)
     return Progress(latest, epochs, finished)
 
 

@@ -2,7 +2,7 @@
 
 A file is an mmcv checkpoint (``meta``, ``state_dict``, ``optimizer``; the original code loads it)
 with one more entry, ``resume``: position, gradient scaler and random states of every process. All
-of it is tensors and plain Python values, so that ``torch.load(weights_only=True)`` reads it.
+of it is tensors and plain Python values, which any careful reader accepts.
 
 Names in a work dir: ``epoch_<n>.pth`` after epoch n, ``iter_<n>.pth`` snapshots between,
 ``latest.pth`` a link to the newest, ``best_<metric>.pth``.
@@ -11,6 +11,7 @@ Names in a work dir: ``epoch_<n>.pth`` after epoch n, ``iter_<n>.pth`` snapshots
 from __future__ import annotations
 
 import errno
+import math
 import os
 import random
 import re
@@ -18,14 +19,19 @@ import shutil
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import torch
 
+from pftrack.checkpoints.reading import load_checkpoint_file
 from pftrack.errors import UserError
 from pftrack.files import atomic, atomic_path
 
+_SCALER = {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
+_NUMPY_WORDS = 624  # of a Mersenne twister; numpy believes the position it is given
+Count = Annotated[int, msgspec.Meta(ge=0)]
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 SNAPSHOTS_KEPT = 2
 
@@ -49,14 +55,107 @@ def rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: Mapping[str, Any]) -> None:
-    """Put back what :func:`rng_state` returned."""
+    """Put back what :func:`rng_state` returned.
+
+    Raises:
+        Exception: nearly any, when it is something else.
+    """
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     name, keys, pos, has_gauss, cached = state["numpy"]
+    if keys.shape != (_NUMPY_WORDS,) or not 0 <= pos <= _NUMPY_WORDS:
+        raise ValueError("a random state of numpy that is none")
     np.random.set_state((name, keys.numpy().astype(np.uint32), pos, has_gauss, cached))
     torch.set_rng_state(state["torch"])
     if state["cuda"] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Where a training stood: whole epochs, and batches of the next, which has so many."""
+
+    epoch: Count
+    batch: Count
+    iters_per_epoch: Annotated[int, msgspec.Meta(gt=0)]
+
+    @property
+    def epochs(self) -> float:
+        return self.epoch + self.batch / self.iters_per_epoch
+
+
+class ResumeState(Position, frozen=True):
+    """The entry ``resume`` of a checkpoint.
+
+    Attributes:
+        seed: of the training that wrote it.  scaler: of the gradients; {}: there was none.
+        skipped_in_row: steps that were not finite.  rng: :func:`rng_state` of every process.
+    """
+
+    seed: int
+    scaler: dict[str, int | float]
+    skipped_in_row: Count
+    rng: list[dict[str, Any]]
+
+
+class RunRecord(msgspec.Struct, frozen=True):
+    """What ``meta['record']`` must have to be of use; more is in it."""
+
+    config_file: str | None = None
+
+
+class Meta(msgspec.Struct, frozen=True):
+    """What is read of ``meta``."""
+
+    epoch: Count
+    iter: Count
+    record: RunRecord = RunRecord()
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a checkpoint is; mmcv's runner writes whole epochs and no ``resume``."""
+
+    meta: Meta
+    resume: Position | None = None
+
+    @property
+    def epochs(self) -> float:
+        return float(self.meta.epoch) if self.resume is None else self.resume.epochs
+
+
+def resume_state(content: Mapping[str, Any], path: Path) -> ResumeState | None:
+    """Random states and position in a checkpoint; None for one of mmcv's runner, which has only
+    ``meta``.
+
+    Raises:
+        UserError: they are not what a training writes.
+    """
+    try:
+        msgspec.convert(content, Progress)
+        if content.get("resume") is None:
+            return None
+        state = msgspec.convert(content["resume"], ResumeState)
+        if state.scaler and not (
+            set(state.scaler) >= _SCALER and 0 < state.scaler["scale"] < math.inf
+        ):
+            raise ValueError("a scaler without its numbers")
+        before = rng_state()
+        try:
+            for process in state.rng:
+                set_rng_state(process)
+        finally:
+            set_rng_state(before)
+    except (msgspec.ValidationError, LookupError, ValueError, TypeError) as error:
+        raise _not_resumable(path, error) from error
+    except (RuntimeError, AttributeError) as error:  # torch's, about states of another size
+        raise _not_resumable(path, error) from error
+    return state
+
+
+def _not_resumable(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"cannot resume '{path}': its position or random states make no sense "
+        f"({' '.join(str(error).split())[:200]}); resume another one, or use LOAD_FROM"
+    )
 
 
 def save_atomically(content: Mapping[str, Any], path: Path) -> None:
@@ -88,6 +187,19 @@ def _os_error(error: BaseException | None) -> OSError | None:
     return None
 
 
+def read_progress(path: Path) -> Progress:
+    """How far a checkpoint is; its weights and moments are not read.
+
+    Raises:
+        UserError: see :func:`load_checkpoint_file`; or it does not say.
+    """
+    content = load_checkpoint_file(path, without=("state_dict", "optimizer"))
+    try:
+        return msgspec.convert(content, Progress)
+    except msgspec.ValidationError as error:
+        raise UserError(f"'{path}' is no checkpoint of a training: {error}") from error
+
+
 def is_whole(path: Path) -> bool:
     """True when the file ends as a zip archive does and every record has its CRC-32."""
     try:
@@ -100,8 +212,7 @@ def is_whole(path: Path) -> bool:
 def position_of(path: Path) -> int | None:
     """Iteration at which a checkpoint was saved; None when the file is torn or not one of ours."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        return int(content["meta"]["iter"])
+        return read_progress(path).meta.iter
     except Exception:  # a torn file can raise anything, and whatever it is the file is not chosen
         return None
 

@@ -13,14 +13,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from pftrack.checkpoints.reading import find_checkpoint
 from pftrack.config import configuration_name
 from pftrack.errors import UserError
 from pftrack.paths import CHECKPOINTS_DIR
-from pftrack.training.checkpoint import find_latest
+from pftrack.training.checkpoint import find_latest, read_progress
 
 _PREVIOUS_STEP = {3: 1, 5: 3}
 # What the shipped configurations and the original's load; results of earlier steps take their
@@ -142,8 +141,7 @@ def newest_of_configuration(
 
 def _trained_config(path: Path) -> str:
     """Config file a whole checkpoint of ours was trained with; './' when it does not say."""
-    content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    return str(content["meta"].get("record", {}).get("config_file", "./unknown"))
+    return read_progress(path).meta.record.config_file or "./unknown"
 
 
 def find_published(name: str) -> Path | None:

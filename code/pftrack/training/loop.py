@@ -30,7 +30,7 @@ from pftrack.training.distributed import World
 from pftrack.training.evaluation import EvaluationHistory
 from pftrack.training.logs import TrainLog
 from pftrack.training.nan_guard import NanGuard
-from pftrack.training.optimizer import LossScaler, build_optimizer
+from pftrack.training.optimizer import LossScaler, build_optimizer, check_state
 from pftrack.training.process import (
     StopSignals,
     allow_tf32,
@@ -290,20 +290,20 @@ class Trainer:
         except UserError as error:
             raise UserError(f"cannot resume '{path}': {error}") from error
         self._load_optimizer(content, path)
-        state = content.get("resume")
+        state = ckpt.resume_state(content, path)
         if state is None:  # written by mmcv's runner: whole epochs only
-            self.iteration = int(content["meta"]["epoch"]) * self.iters_per_epoch
+            self.iteration = content["meta"]["epoch"] * self.iters_per_epoch
             self.log.line(f"resumed {path} at epoch {self.epoch}, without random states")
             return
-        self.scaler.scaler.load_state_dict(state["scaler"])
-        self.guard.skipped_in_row = state["skipped_in_row"]
-        kept = (len(state["rng"]), state["iters_per_epoch"], state["seed"])
+        if state.scaler:  # none: the training computed in another precision
+            self.scaler.scaler.load_state_dict(state.scaler)
+        self.guard.skipped_in_row = state.skipped_in_row
+        kept = (len(state.rng), state.iters_per_epoch, state.seed)
         if kept == (self.world.size, self.iters_per_epoch, self.settings.seed):
-            self.iteration = state["epoch"] * self.iters_per_epoch + state["batch"]
-            ckpt.set_rng_state(state["rng"][self.world.rank])
+            self.iteration = state.epoch * self.iters_per_epoch + state.batch
+            ckpt.set_rng_state(state.rng[self.world.rank])
         else:
-            done = state["epoch"] + state["batch"] / state["iters_per_epoch"]
-            self.iteration = round(done * self.iters_per_epoch)
+            self.iteration = round(state.epochs * self.iters_per_epoch)
             self._seed(hash_seed(self.settings.seed, self.world.rank, self.iteration))
             self.log.line("processes, batch size, data or seed changed: sample order starts anew")
         self.log.line(f"resumed {path} at epoch {self.epoch}, batch {self.batch}")
@@ -315,11 +315,14 @@ class Trainer:
             {k: v for k, v in group.items() if k != "params"}
             for group in self.optimizer.param_groups
         ]
+        names = {parameter: name for name, parameter in self.model.named_parameters()}
         try:
+            check_state(self.optimizer, content["optimizer"], names)
             self.optimizer.load_state_dict(dict(content["optimizer"]))
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"cannot resume '{path}': its optimiser state has another layout, use LOAD_FROM"
+                f"cannot resume '{path}': its optimiser state has another layout ({error}), use "
+                "LOAD_FROM"
             ) from error
         for group, values in zip(self.optimizer.param_groups, configured, strict=True):
             group.update(values)  # rates and decays are the config's, moments the checkpoint's

@@ -197,6 +197,73 @@ def test_pickle_gadgets_never_run(tmp_path, name, container):
     assert not marker.exists() and not marker.with_suffix(".npy").exists()
 
 
+def rewrite(path: Path, change) -> None:
+    """Change the pickle of a zip checkpoint; everything else stays, checksums included."""
+    with zipfile.ZipFile(path) as source:
+        members = {m.filename: source.read(m) for m in source.infolist()}
+    pickled = next(name for name in members if name.endswith("data.pkl"))
+    members[pickled] = change(members[pickled])
+    with zipfile.ZipFile(path, "w") as target:
+        for name, data in members.items():
+            target.writestr(name, data)
+
+
+# The pickle of a tensor of 4 ends with: numel, storage; offset, (size,), (stride,).
+@pytest.mark.parametrize(
+    ("there", "instead"),
+    [
+        (b"K\x04tq", b"M\x00\x10tq"),  # a storage of 4096
+        (b"K\x04\x85", b"M\x00\x10\x85"),  # a tensor of 4096
+        (b"K\x00K\x04\x85", b"K\x02K\x04\x85"),  # that begins at the third
+        (b"K\x01\x85", b"K\x7f\x85"),  # every 127th
+        (b"K\x01\x85", b"J\xff\xff\xff\xff\x85"),  # backwards
+        (b"FloatStorage", b"DoubleStorage"),
+    ],
+)
+def test_tensors_do_not_reach_beyond_their_bytes(tmp_path, there, instead):
+    path = tmp_path / "w.pth"
+    torch.save({"state_dict": {"w": torch.ones(4)}}, path)
+    assert load_checkpoint_file(path)["state_dict"]["w"].tolist() == [1.0] * 4
+
+    def change(data: bytes) -> bytes:
+        assert data.count(there) == 1
+        return data.replace(there, instead)
+
+    rewrite(path, change)
+    with pytest.raises(UserError, match=r"w\.pth' is torn or damaged"):
+        load_checkpoint_file(path)
+
+
+def test_a_repeated_element_does_not_become_gigabytes(tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save({"state_dict": {"w": torch.ones(1).expand(64, 2)}}, path)
+    assert load_checkpoint_file(path)["state_dict"]["w"].sum() == 128
+    torch.save({"state_dict": {"w": torch.ones(1).expand(1 << 20, 1 << 20)}}, path)
+    with pytest.raises(UserError, match="torn or damaged"):
+        load_checkpoint_file(path)
+
+
+def test_numpy_in_a_checkpoint_keeps_to_its_bytes(tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save({"state_dict": {"w": torch.ones(4)}, "meta": {"score": np.float64(0.5)}}, path)
+    plain = b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xff"
+
+    def change(data: bytes) -> bytes:
+        assert data.count(plain) == 1
+        return data.replace(plain, b"NNNM\x00\x10J\xff\xff\xff\xff")  # items of 4096 bytes
+
+    rewrite(path, change)
+    with pytest.raises(UserError, match="torn or damaged"):
+        load_checkpoint_file(path)
+
+
+def test_without_weights_the_rest_is_read(tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save(full_checkpoint(small_model()), path)
+    content = load_checkpoint_file(path, without=("state_dict", "optimizer"))
+    assert list(content) == ["meta"] and content["meta"]["epoch"] == 12
+
+
 def test_refusal_names_what_the_file_wants(tmp_path):
     path = tmp_path / "evil.pth"
     torch.save({"state_dict": {}, "meta": Runs(os.system, "true")}, path)

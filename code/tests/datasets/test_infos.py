@@ -18,12 +18,12 @@ from pftrack.datasets.clips import clip_indices
 from pftrack.datasets.infos import (
     ANNOTATION_KEYS,
     FORECASTING_KEYS,
-    RestrictedUnpickler,
     load_infos,
 )
 from pftrack.datasets.packed_infos import PackedInfos
 from pftrack.errors import UserError
 from pftrack.nuscenes.versions import scene_names
+from pftrack.pickles import SafeUnpickler, settle
 
 ALL_KEYS = (*ANNOTATION_KEYS, *FORECASTING_KEYS)
 
@@ -87,7 +87,7 @@ def test_numpy_of_any_protocol_and_version_loads(protocol: int, renamed: bool) -
     data = pickle.dumps(content, protocol=protocol)
     if renamed and protocol < 4:  # text names without lengths: as numpy 2 writes them
         data = data.replace(b"numpy.core.", b"numpy._core.")
-    loaded = RestrictedUnpickler(io.BytesIO(data)).load()
+    loaded = settle(SafeUnpickler(io.BytesIO(data)).load())
     for key, value in content.items():
         np.testing.assert_array_equal(loaded[key], value)
 
@@ -161,7 +161,8 @@ def test_scenes_that_overlap_in_time_stay_together(
 ) -> None:
     order = [("b", 15), ("a", 20), ("a", 10), ("b", 25), ("c", 5), ("a", 30)]
     infos = [
-        dict(golden_infos["infos"][0], scene_token=scene, timestamp=time) for scene, time in order
+        dict(golden_infos["infos"][0], token=f"{scene}{time}", scene_token=scene, timestamp=time)
+        for scene, time in order
     ]
     loaded = load_infos(write(tmp_path / "infos.pkl", {**golden_infos, "infos": infos}))
     found = [(info["scene_token"], info["timestamp"]) for info in loaded.infos]
@@ -188,12 +189,93 @@ def test_clips_stay_in_their_scene_and_order(
     assert all(b - a in (0, 1) for a, b in itertools.pairwise(clip))
 
 
+def _camera(info: dict[str, Any], **values: Any) -> dict[str, Any]:
+    front = {**info["cams"]["CAM_FRONT"], **values}
+    return {**info, "cams": {**info["cams"], "CAM_FRONT": front}}
+
+
+WRONG: dict[str, tuple[Any, str]] = {
+    "nan pose": (
+        lambda i: {**i, "ego2global_translation": [0.0, float("nan"), 0.0]},
+        "'ego2global_translation' is not finite",
+    ),
+    "zero quaternion": (
+        lambda i: {**i, "lidar2ego_rotation": [0.0] * 4},
+        "'lidar2ego_rotation' is no unit quaternion",
+    ),
+    "quaternion of three": (
+        lambda i: {**i, "lidar2ego_rotation": [1.0, 0, 0]},
+        "'lidar2ego_rotation' is not 4 numbers",
+    ),
+    "text": (lambda i: {**i, "timestamp": "late"}, "'timestamp' is not a number"),
+    "2x2 intrinsics": (
+        lambda i: _camera(i, cam_intrinsic=np.eye(2)),
+        "'cam_intrinsic' of camera CAM_FRONT is not 3 x 3 numbers",
+    ),
+    "zero intrinsics": (
+        lambda i: _camera(i, cam_intrinsic=np.zeros((3, 3))),
+        "'cam_intrinsic' of camera CAM_FRONT is no camera matrix",
+    ),
+    "no rotation": (
+        lambda i: _camera(i, sensor2lidar_rotation=2 * np.eye(3)),
+        "'sensor2lidar_rotation' of camera CAM_FRONT is no rotation",
+    ),
+    "path": (lambda i: _camera(i, data_path=7), "'data_path' of camera CAM_FRONT is no path"),
+    "token": (lambda i: {**i, "token": 3}, "'token' is no text"),
+    "nan box": (
+        lambda i: {**i, "gt_boxes": np.full_like(i["gt_boxes"], np.nan)},
+        "'gt_boxes' is not finite",
+    ),
+    "flat box": (
+        lambda i: {**i, "gt_boxes": 0 * i["gt_boxes"]},
+        "'gt_boxes' has a size that is not positive",
+    ),
+    "narrow boxes": (lambda i: {**i, "gt_boxes": i["gt_boxes"][:, :5]}, "not 7 numbers a row"),
+    "infinite speed": (
+        lambda i: {**i, "gt_velocity": np.full_like(i["gt_velocity"], np.inf)},
+        "'gt_velocity' is not finite",
+    ),
+    "instance": (
+        lambda i: {**i, "instance_inds": [-1] * len(i["gt_boxes"])},
+        "'instance_inds' is no instance number",
+    ),
+    "future": (
+        lambda i: {**i, "forecasting_locs": i["forecasting_locs"][:, :4]},
+        "'forecasting_locs' has not 13 x 3 numbers a row",
+    ),
+    "names": (lambda i: {**i, "gt_names": [1] * len(i["gt_boxes"])}, "'gt_names' are not names"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_values_that_make_no_sense_are_named(
+    tmp_path: Path, golden_infos: dict[str, Any], case: str
+) -> None:
+    spoil, words = WRONG[case]
+    infos = list(golden_infos["infos"])
+    at = next(n for n, info in enumerate(infos) if n and len(info["gt_boxes"]))
+    infos[at] = spoil(infos[at])
+    path = write(tmp_path / "infos.pkl", {**golden_infos, "infos": infos})
+    with pytest.raises(UserError, match=f"info {at}: .*{words}"):
+        load_infos(path)
+
+
+def test_frames_twice_are_named(tmp_path: Path, golden_infos: dict[str, Any]) -> None:
+    infos = [*golden_infos["infos"], golden_infos["infos"][0]]
+    with pytest.raises(UserError, match=r"the token '.*' is there twice"):
+        load_infos(write(tmp_path / "infos.pkl", {**golden_infos, "infos": infos}))
+
+
+def test_what_nothing_reads_is_left_out(golden_dir: Path) -> None:
+    path = golden_dir / "infos" / "tracking_forecasting_infos_train.pkl"
+    assert "sweeps" not in load_infos(path).infos[0]
+
+
 def test_packed_infos_give_back_what_is_read(golden_infos: dict[str, Any]) -> None:
     packed = PackedInfos(golden_infos["infos"])
     assert len(packed) == len(golden_infos["infos"])
     assert packed[-1]["token"] == golden_infos["infos"][-1]["token"]
     np.testing.assert_array_equal(packed[2]["gt_boxes"], golden_infos["infos"][2]["gt_boxes"])
-    assert "sweeps" not in packed[2]
     assert [info["token"] for info in packed[1:3]] == [
         info["token"] for info in golden_infos["infos"][1:3]
     ]

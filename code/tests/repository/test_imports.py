@@ -18,6 +18,7 @@ ORDER = (
     "revision",
     "devices",
     "memory",
+    "pickles",
     "files",
     "nuscenes.facts",
     "geometry",
