@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ast
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,13 +40,25 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     try:
         cfg = Config.fromfile(str(found), import_custom_modules=False)
     except FileNotFoundError as error:
+        _forget_frames(error)
         raise UserError(f"config {path}: {error}; check its _base_") from None
     except Exception as error:  # whatever the file's own Python code raises
+        _forget_frames(error)
         raise UserError(f"config {path} cannot be read: {type(error).__name__}: {error}") from None
     for override in overrides:
         _apply(cfg, override)
     import_plugins(cfg, found)
     return cfg
+
+
+def _forget_frames(error: Exception) -> None:
+    """End what mmcv has open when it fails: a temporary file whose folder is gone already, and
+    whose destructor would say so."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        traceback.clear_frames(error.__traceback__)
+    finally:
+        sys.unraisablehook = hook
 
 
 def configuration_name(path: str | Path) -> str:

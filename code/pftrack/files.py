@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import quote
+
+
+def safe_name(name: str) -> str:
+    """A file name for any text, another one for any other text; it never leads elsewhere."""
+    quoted = quote(name, safe="", errors="surrogatepass")  # what is left: letters, digits, "_.-~"
+    if quoted[:1] in (".", "-", ""):
+        quoted = f"%{ord(quoted[0]):02X}{quoted[1:]}" if quoted else "%"
+    if len(quoted) > 100:
+        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+        quoted = f"{quoted[:60]}%{digest[:32]}"
+    return quoted
 
 
 @contextmanager

@@ -88,10 +88,9 @@ class _Dtype(StandIn):
             and (len(state) < 6 or state[5] in (-1, self.plain.itemsize))
         ):
             raise pickle.UnpicklingError("it changes the layout of a numpy type")
-        if state[1] in "<>":
-            self.plain = (
-                self.plain.newbyteorder("<") if state[1] == "<" else self.plain.newbyteorder(">")
-            )
+        order = state[1]
+        if order in "<>":
+            self.plain = np.dtype(order + self.plain.str[1:])
 
     @property
     def holds_objects(self) -> bool:
@@ -154,7 +153,7 @@ def _array(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
     if plain.kind == "b":  # any other byte than 0 and 1 would be no truth value
         data, plain = (np.frombuffer(data, np.uint8) != 0).tobytes(), np.dtype(bool)
     elif plain.kind == "U":
-        points = np.frombuffer(data, np.dtype("u4").newbyteorder(plain.byteorder))
+        points = np.frombuffer(data, f"{plain.str[0]}u4")
         if points.max() > 0x10FFFF:
             raise pickle.UnpicklingError("it has a text that is none")
     return np.ndarray(shape, plain, data, 0, None, order).copy(order="K")

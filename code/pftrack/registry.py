@@ -8,6 +8,7 @@ for mmdet / mmdet3d only when it uses them.
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,13 +40,34 @@ def build_model(cfg: Mapping[str, Any], **defaults: Any) -> Any:
         raise UserError(f"a model component in the config has no 'type': {sorted(cfg)}")
     if isinstance(cfg["type"], str):
         cfg["type"] = find_model(cfg["type"])
+    pretrained = _take_pretrained(cfg)
     try:
-        return MODELS.build(cfg)
+        built = MODELS.build(cfg)
     except (TypeError, ValueError) as error:
         # A TypeError for the arguments themselves names one; a ValueError is about its value.
         if isinstance(error, ValueError) or "argument" in str(error):
             raise UserError(f"model in the config: {error}") from error
         raise
+    if pretrained is not None:
+        built.init_cfg = pretrained
+    return built
+
+
+def is_pretrained(setting: Any) -> bool:
+    """Whether an ``init_cfg`` names a file of weights."""
+    return isinstance(setting, Mapping) and setting.get("type") == "Pretrained"
+
+
+def _take_pretrained(cfg: dict[str, Any]) -> Mapping[str, Any] | None:
+    """The file of weights named by a component that has no argument for it, taken out of ``cfg``:
+    the training loads it (training/pretrained.py)."""
+    known = inspect.signature(cfg["type"]).parameters if callable(cfg["type"]) else {}
+    others = any(parameter.kind == parameter.VAR_KEYWORD for parameter in known.values())
+    if isinstance(cfg.get("pretrained"), str) and "pretrained" not in known and not others:
+        return {"type": "Pretrained", "checkpoint": cfg.pop("pretrained")}
+    if is_pretrained(cfg.get("init_cfg")) and "init_cfg" not in known:
+        return cfg.pop("init_cfg")
+    return None
 
 
 def find_model(name: str) -> type:

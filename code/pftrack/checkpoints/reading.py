@@ -25,6 +25,7 @@ from pftrack.errors import UserError
 from pftrack.paths import CHECKPOINTS_DIR
 from pftrack.pickles import bounded_memory
 
+CLASSIFICATION = ("cls_branches", "track_cls")  # parts of a model with an output per class
 WRAPPER_PREFIXES = ("module.", "model.")  # what DataParallel and wrapping runners put before keys
 
 
@@ -239,6 +240,8 @@ def load_into(
     model: nn.Module,
     checkpoint: str | os.PathLike[str] | Mapping[str, Any],
     strict: bool = False,
+    classes: Sequence[str] | None = None,
+    source: str = "the given weights",
 ) -> LoadReport:
     """Copy a checkpoint's weights into a model.
 
@@ -246,18 +249,19 @@ def load_into(
         model: any module; its own dtype and device are kept.
         checkpoint: a file, or what :func:`load_checkpoint_file` returned.
         strict: every entry of both sides must fit.
+        classes: names of the model's labels, in their order; None: nobody knows them.
+        source: what to call a checkpoint that is not a file.
 
     Returns:
         what was loaded, skipped and newly initialised.
 
     Raises:
         UserError: the file cannot be read, nothing in it fits the model or more entries have
-            another shape than fit (a checkpoint of another model), an entry is not finite, or
-            ``strict`` and something does not fit. The model is unchanged then.
+            another shape than fit (a checkpoint of another model), an entry is not finite, its
+            classes are others or in another order, or ``strict`` and something does not fit. The
+            model is unchanged then.
     """
-    if isinstance(checkpoint, Mapping):
-        source = "the given weights"
-    else:
+    if not isinstance(checkpoint, Mapping):
         source = str(find_checkpoint(checkpoint))
         checkpoint = load_checkpoint_file(source)
     weights = extract_state_dict(checkpoint, source)
@@ -275,6 +279,7 @@ def load_into(
             + "; ".join(report.summary().splitlines()[1:])
             + "; is it a checkpoint of another configuration? 'make inspect CKPT=...' tells"
         )
+    _check_classes(checkpoint, classes, report)
     broken = [key for key in report.loaded if not weights[key].isfinite().all()]
     if broken:
         raise UserError(
@@ -284,3 +289,26 @@ def load_into(
         )
     model.load_state_dict({key: weights[key] for key in report.loaded}, strict=False)
     return report
+
+
+def _check_classes(
+    checkpoint: Mapping[str, Any], classes: Sequence[str] | None, report: LoadReport
+) -> None:
+    """Refuse labels that mean something else; only where a classification is loaded."""
+    meta = checkpoint.get("meta")
+    trained = meta.get("CLASSES") if isinstance(meta, Mapping) else None
+    if classes is None or not isinstance(trained, (list, tuple)) or not trained:
+        return
+    if not any(name in key for key in report.loaded for name in CLASSIFICATION):
+        return
+    if list(trained) != list(classes):
+        at = next(
+            (i for i, pair in enumerate(zip(trained, classes, strict=False)) if pair[0] != pair[1]),
+            min(len(trained), len(classes)),
+        )
+        there, here = (list(names)[at : at + 1] or ["none"] for names in (trained, classes))
+        raise UserError(
+            f"'{report.source}' was trained with {len(trained)} classes, the config has "
+            f"{len(classes)}, and label {at} is '{there[0]}' there, '{here[0]}' here: state its "
+            f"classes in the config (class_names, data.*.classes): {[str(n) for n in trained]!r}"
+        )

@@ -23,4 +23,4 @@ def main() -> int:
     )
     print(detection_table(summary))
     print(f"\nmetrics in {work_dir}")
-    return 0
+    return commands.status_of(run)

@@ -10,6 +10,6 @@ def main() -> int:
     run, work_dir = commands.run_checkpoint(args, "eval")
     if args.split == "test":
         print(f"the test split has no annotations: results to submit are in {run.result_path}")
-        return 0
+        return commands.status_of(run)
     commands.evaluate_and_report(run.result_path, run.data_root, run.version, args.split, work_dir)
-    return 0
+    return commands.status_of(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,18 @@ def run_job(job: InferenceJob, args: argparse.Namespace, out_dir: Path) -> Infer
     facts = {"job": asdict(job), "devices": devices, **asdict(run)}
     write_json(out_dir / RUN_FILE, json.loads(json.dumps(facts, default=str)))
     return run
+
+
+def status_of(run: InferenceRun) -> int:
+    """Exit status of a command that ran inference: 1 when nothing at all was found, and says so."""
+    if run.nothing_found is None:
+        return 0
+    print(
+        f"{run.nothing_found}: is it the right checkpoint, config and data?",
+        file=sys.stderr,
+        flush=True,
+    )
+    return 1
 
 
 def default_work_dir(checkpoint: Path, task: str) -> Path:

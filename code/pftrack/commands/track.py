@@ -45,4 +45,4 @@ def main() -> int:
         commands.evaluate_and_report(
             run.result_path, run.data_root, run.version, args.split, folder
         )
-    return 0
+    return commands.status_of(run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pftrack.errors import UserError
@@ -31,16 +31,31 @@ def class_names(cfg: Mapping[str, Any]) -> tuple[str, ...]:
             names, where = classes, place
         elif not same(list(classes), list(names)):
             raise UserError(f"'{where}' and '{place}' in the config differ: make them equal")
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"'{where}' in the config: a list of names expected, got {names!r:.60}")
     unknown = [name for name in names if name not in CLASSES]
     if unknown or len(set(names)) < len(names):
         what = (
             f"'{unknown[0]}' is no class of nuScenes" if unknown else "a class stands there twice"
         )
         raise UserError(f"'{where}' in the config: {what} (known: {', '.join(CLASSES)})")
-    count = find(cfg, "model.num_classes")
-    if count is not None and count != len(names):
-        raise UserError(
-            f"'model.num_classes' in the config is {count}, but '{where}' has {len(names)} names: "
-            "make num_classes of the model and its parts, and the classes of all splits, agree"
-        )
+    for place, count in _numbers(cfg.get("model"), "model"):
+        if count != len(names):
+            raise UserError(
+                f"'{place}' in the config is {count}, but '{where}' has {len(names)} names: make "
+                "num_classes of the model and its parts, and the classes of all splits, agree"
+            )
     return tuple(names)
+
+
+def _numbers(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every ``num_classes`` below ``path``."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if key == "num_classes" and value is not None:
+                yield f"{path}.{key}", value
+            else:
+                yield from _numbers(value, f"{path}.{key}")
+    elif isinstance(node, (list, tuple)):
+        for number, value in enumerate(node):
+            yield from _numbers(value, f"{path}.{number}")

@@ -236,7 +236,7 @@ def load_tracker(
     classes = class_names(cfg)
     model = build_model(cfg.model)
     if checkpoint is not None:
-        report = load_into(model, checkpoint)
+        report = load_into(model, checkpoint, classes=classes)
         if report.missing or report.mismatched:
             incomplete = "; ".join(report.summary().splitlines()[1:])
             raise UserError(

@@ -14,7 +14,7 @@ from pftrack.structures import FrameBatch
 @torch.no_grad()
 def detect_frame(
     model: Any, frame: FrameBatch, max_num: int = 300
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, int]:
     """Boxes of one frame from the detection queries alone, without memory of other frames.
 
     As DETR-style detectors are evaluated: the ``max_num`` best (query, class) pairs, no
@@ -25,13 +25,18 @@ def detect_frame(
         frame: B = 1, normalised, on the model's device.
 
     Returns:
-        boxes [n, 9] (legacy, lidar frame), scores [n], labels [n], on the host.
+        boxes [n, 9] (legacy, lidar frame), scores [n], labels [n], on the host; and how many
+        queries were left out because their numbers are not finite.
     """
     output = model.detect(model.extract_feats(frame.img), frame, model.with_detection_queries(None))
     scores = output.all_cls_scores[-1, 0].float().sigmoid()
+    boxes = denormalize_bbox(output.all_bbox_preds[-1, 0].float())
+    finite = scores.isfinite().all(-1) & boxes.isfinite().all(-1)
+    scores = torch.where(finite[:, None], scores, -1.0)
+    # To topk, NaN is the best of all.
     best, index = scores.flatten().topk(min(max_num, scores.numel()))
-    boxes = denormalize_bbox(output.all_bbox_preds[-1, 0].float()[index // scores.shape[-1]])
+    boxes = boxes[index // scores.shape[-1]]
     low, high = boxes.new_tensor(model.bbox_coder.post_center_range).view(2, 3)
-    inside = ((boxes[:, :3] >= low) & (boxes[:, :3] <= high)).all(-1)
+    inside = ((boxes[:, :3] >= low) & (boxes[:, :3] <= high)).all(-1) & (best >= 0)
     labels = index % scores.shape[-1]
-    return boxes[inside].cpu(), best[inside].cpu(), labels[inside].cpu()
+    return boxes[inside].cpu(), best[inside].cpu(), labels[inside].cpu(), int((~finite).sum())

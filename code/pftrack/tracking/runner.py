@@ -37,6 +37,7 @@ class InferenceRun:
         result_path: submission file.  frames, scenes: in it.
         seconds: time by stage, summed over processes and interrupted runs.
         wall_seconds: of this call.
+        boxes: in the file.  not_finite: instances left out because their numbers were not finite.
         version, data_root: nuScenes version and folder of the data.
     """
 
@@ -47,6 +48,15 @@ class InferenceRun:
     data_root: str
     wall_seconds: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
+    boxes: int = 0
+    not_finite: int = 0
+
+    @property
+    def nothing_found(self) -> str | None:
+        """A line that says so, where there is not a single box."""
+        if self.boxes:
+            return None
+        return f"0 boxes in {self.frames} frames, {self.not_finite} instances not finite"
 
 
 def run_inference(
@@ -82,6 +92,7 @@ def run_inference(
             _run_processes(job, balance(todo, len(devices)), devices, out_dir, identity, bar.update)
 
     seconds: dict[str, float] = {}
+    counts = {"boxes": 0, "not_finite": 0}
 
     def finished() -> Iterable[SceneResult]:
         for scene in lengths:
@@ -90,6 +101,8 @@ def run_inference(
                 raise RuntimeError(f"scene {scene} has no result in {store.folder}")
             for stage, spent in result.seconds.items():
                 seconds[stage] = seconds.get(stage, 0.0) + spent
+            counts["boxes"] += sum(map(len, result.boxes.values()))
+            counts["not_finite"] += result.not_finite
             yield result
 
     path = out_dir / "results_nusc.json"
@@ -104,6 +117,7 @@ def run_inference(
         data_root=str(dataset.data_root),
         wall_seconds=time.perf_counter() - start,
         seconds=seconds,
+        **counts,
     )
 
 

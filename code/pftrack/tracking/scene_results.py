@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pftrack.files import atomic
+import msgspec
+
+from pftrack.files import atomic, safe_name
 
 Box = dict[str, Any]
 META = {
@@ -28,10 +30,12 @@ class SceneResult:
     Attributes:
         boxes: boxes of each frame in the nuScenes submission format, by sample token.
         seconds: time spent by stage (``decode``: waiting for images).
+        not_finite: instances left out because their numbers were not finite.
     """
 
     boxes: dict[str, list[Box]]
     seconds: dict[str, float]
+    not_finite: int = 0
 
 
 class SceneStore:
@@ -49,16 +53,18 @@ class SceneStore:
 
     def save(self, scene: str, result: SceneResult) -> None:
         """Store a finished scene; it is there as a whole or not at all."""
-        with atomic(self.folder / f"{scene}.json") as file:
+        with atomic(self._path(scene)) as file:
             file.write(json.dumps(vars(result)))
 
     def load(self, scene: str) -> SceneResult | None:
         """A finished scene; None when it is not finished or not readable."""
         try:
-            content = json.loads((self.folder / f"{scene}.json").read_text(encoding="utf-8"))
-            return SceneResult(**content)
-        except (OSError, ValueError, TypeError):
+            return msgspec.json.decode(self._path(scene).read_bytes(), type=SceneResult)
+        except (OSError, msgspec.DecodeError):
             return None
+
+    def _path(self, scene: str) -> Path:
+        return self.folder / f"{safe_name(scene)}.json"
 
     def remove(self) -> None:
         """Delete the folder and its scenes."""

@@ -7,13 +7,13 @@ from typing import Any
 from pftrack.config import load_config
 from pftrack.datasets.frames import FrameArrays, prepared_frames
 from pftrack.models.acceleration import precision_context
-from pftrack.models.trackers.life_cycle import StreamMemory
+from pftrack.models.trackers.life_cycle import StreamMemory, TrackOutput
 from pftrack.nuscenes.format_results import (
     detection_results,
     to_global,
     tracking_results,
 )
-from pftrack.structures import Frame
+from pftrack.structures import Frame, FrameBatch
 from pftrack.tracking.api import ImageSettings, load_tracker
 from pftrack.tracking.detection import detect_frame
 from pftrack.tracking.job import InferenceJob, Report
@@ -46,6 +46,7 @@ class SceneRunner:
         )
         self.clock = StageClock()
         self.tracker.stage = self.clock
+        self.not_finite = 0
         self.sequence = {scene: n for n, scene in enumerate(dataset.scenes, start=1)}
 
     def run(self, scene: str, report: Report) -> SceneResult:
@@ -53,6 +54,7 @@ class SceneRunner:
         # Ids count sequences through the whole dataset, whichever process has the scene.
         self.tracker.memory = StreamMemory(sequence=self.sequence[scene] - 1)
         boxes = {}
+        self.not_finite = 0
         indices = self.dataset.scenes[scene]
         frames = prepared_frames(
             (self.dataset.frame(i) for i in indices),
@@ -66,15 +68,19 @@ class SceneRunner:
                 frame, arrays = next(frames)
             boxes[frame.sample_token] = self._frame(frame, arrays)
             report(1)
-        return SceneResult(boxes, self.clock.take())
+        return SceneResult(boxes, self.clock.take(), self.not_finite)
+
+    def _count(self, output: TrackOutput, _batch: FrameBatch) -> None:
+        self.not_finite += output.not_finite
 
     def _frame(self, frame: Frame, arrays: FrameArrays) -> list[Box]:
         if self.job.task == "tracking":
-            boxes = self.tracker.step_boxes(frame, arrays)
+            boxes = self.tracker.step_boxes(frame, arrays, self._count)
             return tracking_results(frame.sample_token, boxes)
         batch = self.tracker.batch(frame, arrays)
         with precision_context(self.job.precision, self.tracker.device):
-            lidar_boxes, scores, labels = detect_frame(self.tracker.model, batch)
+            lidar_boxes, scores, labels, broken = detect_frame(self.tracker.model, batch)
+        self.not_finite += broken
         with self.clock("life cycle"):
             rows = to_global(
                 lidar_boxes.numpy(),

@@ -50,8 +50,10 @@ class TrackingEvaluation:
             lengths = {scene: len(indices) for scene, indices in dataset.scenes.items()}
             mine = balance(lengths, world.size)[world.rank]
             todo = [scene for scene in mine if store.load(scene) is None]
-            work_on_scenes(job, dataset, todo, str(world.device), store, lambda frames: None)
-            distributed.barrier()
+            try:
+                work_on_scenes(job, dataset, todo, str(world.device), store, lambda frames: None)
+            finally:  # the others wait, whatever happened here
+                distributed.barrier()
         if not world.is_main:
             return {}
         run = run_inference(job, [str(world.device)], out_dir)  # finds the scenes already done

@@ -6,14 +6,9 @@ Step two (f3) continues step one (f1), f5 continues f3. Names of configurations 
 
 from __future__ import annotations
 
-import logging
-import pickle
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
-
-from torch import nn
 
 from pftrack.checkpoints.reading import find_checkpoint
 from pftrack.config import configuration_name
@@ -98,32 +93,6 @@ def find_initial_weights(
             "starting from random ones"
         )
     return None
-
-
-def initialize_mm_modules(model: nn.Module, name: str = "model") -> None:
-    """Initialise what mmdet or mmdet3d built, as their trainers do: ``init_cfg`` or their default.
-
-    Raises:
-        UserError: the file that an ``init_cfg`` names cannot be read.
-    """
-    runner = sys.modules.get("mmcv.runner")
-    if runner is None:  # then nothing of theirs was built
-        return
-    for child_name, child in model.named_children():
-        where = f"{name}.{child_name}"
-        if not isinstance(child, runner.BaseModule):
-            initialize_mm_modules(child, where)
-            continue
-        logging.disable(logging.INFO)  # mmcv has a paragraph for every parameter
-        try:
-            child.init_weights()
-        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-            raise UserError(
-                f"init_cfg of {where} in the config: {' '.join(str(error).split())}; give a file "
-                "of its weights, or use load_from"
-            ) from error
-        finally:
-            logging.disable(logging.NOTSET)
 
 
 def newest_of_configuration(

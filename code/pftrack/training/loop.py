@@ -274,7 +274,8 @@ class Trainer:
         """
         entries = self.model.state_dict().items()
         settings = {k: v.clone() for k, v in entries if k.endswith("criterion.code_weights")}
-        for line in load_into(self.model, str(path)).summary().splitlines():
+        report = load_into(self.model, str(path), classes=self.job.meta.get("CLASSES"))
+        for line in report.summary().splitlines():
             self.log.line(line)
         self.model.load_state_dict(settings, strict=False)
 
@@ -286,7 +287,7 @@ class Trainer:
         """
         content = load_checkpoint_file(path)
         try:
-            load_into(self.model, content, strict=True)
+            load_into(self.model, content, strict=True, classes=self.job.meta.get("CLASSES"))
         except UserError as error:
             raise UserError(f"cannot resume '{path}': {error}") from error
         self._load_optimizer(content, path)
@@ -374,9 +375,15 @@ class Trainer:
         assert self.job.evaluate is not None
         state = ckpt.rng_state()
         path = self.job.work_dir / f"epoch_{self.epoch}.pth"
-        metrics = self.job.evaluate(path, self.world)
+        metrics = None
+        try:
+            metrics = self.job.evaluate(path, self.world)
+        except Exception as error:  # whatever it is, hours of training do not end by it
+            named = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+            reason = " ".join(str(error).split())
+            self.log.line(f"evaluation of {path} failed ({named}{reason}): the training goes on")
         ckpt.set_rng_state(state)
-        if self.world.is_main:
+        if self.world.is_main and metrics is not None:
             self.log.write_evaluation(self.iteration, self.epoch, metrics)
             if self.history.add(self.epoch, metrics):
                 ckpt.copy_best(path, str(self.settings.evaluation.save_best))

@@ -10,10 +10,13 @@ those from which no setting was made are named in the log (:attr:`TrainSettings.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from msgspec import Meta
 
 from pftrack import stated
 from pftrack.errors import UserError
@@ -37,7 +40,7 @@ _BESIDE: dict[str, set[str]] = {
     "optimizer_config": {"type", "loss_scale"},
     "log_config": {"hooks"},
 }
-_TYPES = get_type_hints(TrainSettings)
+_TYPES = get_type_hints(TrainSettings, include_extras=True)
 
 
 def setting_paths(kind: type = TrainSettings, prefix: str = "") -> dict[str, Any]:
@@ -46,7 +49,7 @@ def setting_paths(kind: type = TrainSettings, prefix: str = "") -> dict[str, Any
     A field that is itself a dataclass is a section: its fields are settings below its path.
     """
     paths: dict[str, Any] = {}
-    types = get_type_hints(kind)
+    types = get_type_hints(kind, include_extras=True)
     for item in fields(kind):
         path = prefix + item.metadata.get("at", item.name)
         paths[path] = types[item.name]
@@ -119,7 +122,7 @@ def _read(cfg: Mapping[str, Any], path: str, kind: Any, default: Any) -> Any:
     if not is_dataclass(kind):
         return _typed(path, values[name], kind, default) if name in values else default
     build: Any = kind
-    types = get_type_hints(kind)
+    types = get_type_hints(kind, include_extras=True)
     inner = _section(values, path)
     read = {
         item.name: _typed(f"{path}.{item.name}", inner[item.name], types[item.name], item.default)
@@ -130,8 +133,11 @@ def _read(cfg: Mapping[str, Any], path: str, kind: Any, default: Any) -> Any:
 
 
 def _typed(path: str, value: Any, kind: Any, default: Any) -> Any:
-    """``value`` as a field's type: int, float, bool, str, ``X | None`` or ``tuple[X, ...]``."""
-    choices = get_args(kind) if get_origin(kind) is UnionType else (kind,)
+    """``value`` as a field's type: int, float, bool, str, ``X | None`` or ``tuple[X, ...]``; a
+    number within the limits of an ``Annotated``."""
+    choices = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    limits = [c.__metadata__[0] for c in choices if get_origin(c) is Annotated]
+    choices = tuple(get_args(c)[0] if get_origin(c) is Annotated else c for c in choices)
     if value is None:
         return None if type(None) in choices else default
     for choice in choices:
@@ -141,11 +147,34 @@ def _typed(path: str, value: Any, kind: Any, default: Any) -> Any:
         if choice is bool and value in (0, 1):
             return bool(value)
         if choice is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-            return float(value)
+            return _within(path, float(value), limits)
         if choice in (int, str) and isinstance(value, choice) and not isinstance(value, bool):
-            return value
+            return _within(path, value, limits) if choice is int else value
     wanted = " or ".join(c.__name__ for c in choices if c is not type(None))
     raise UserError(f"setting '{path}' in the config: expected {wanted}, got {value!r}")
+
+
+def _within(path: str, value: Any, limits: Sequence[Meta]) -> Any:
+    """The number itself.
+
+    Raises:
+        UserError: it is outside of its field's limits, or NaN.
+    """
+    for limit in limits or (Meta(),):
+        wanted = [
+            f"{sign} {bound:g}"
+            for sign, bound, kept in (
+                (">=", limit.ge, limit.ge is None or value >= limit.ge),
+                (">", limit.gt, limit.gt is None or value > limit.gt),
+                ("<=", limit.le, limit.le is None or value <= limit.le),
+                ("<", limit.lt, limit.lt is None or value < limit.lt),
+            )
+            if not kept and bound is not None
+        ]
+        if wanted or value != value:
+            detail = " and ".join(wanted) if value == value else "a number"
+            raise UserError(f"setting '{path}' in the config: expected {detail}, got {value!r}")
+    return value
 
 
 def _notes(cfg: Mapping[str, Any], helpers: Sequence[str]) -> list[str]:
@@ -204,7 +233,10 @@ def _names(value: Any) -> tuple[str, ...]:
         return ()
     if value is True:
         return ("img_backbone", "pts_bbox_head")
-    return (value,) if isinstance(value, str) else tuple(value)
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"setting 'compile' in the config: expected names, got {value!r}")
+    return tuple(names)
 
 
 def _optimizer(section: Mapping[str, Any]) -> OptimizerSettings:
@@ -215,17 +247,29 @@ def _optimizer(section: Mapping[str, Any]) -> OptimizerSettings:
     section = dict(section)
     kind = section.pop("type", None)
     torch_class = getattr(torch.optim, str(kind), None)
-    if not inspect.isclass(torch_class):
+    if not (inspect.isclass(torch_class) and kind != "Optimizer"):
         raise UserError(f"setting 'optimizer.type' in the config: torch.optim has no '{kind}'")
     rules = _paramwise(section.pop("paramwise_cfg", None) or {})
     known = [name for name in inspect.signature(torch_class).parameters if name != "params"]
     for key in section:
         if key not in known:
             raise unknown_setting("optimizer", key, [*known, "paramwise_cfg"])
-    if "lr" not in section:
+    if section.get("lr") is None:
         raise UserError("setting 'optimizer.lr' is missing in the config")
-    lr, decay = float(section.pop("lr")), float(section.pop("weight_decay", 0.0))
-    return OptimizerSettings(str(kind), lr, decay, section, rules)
+    types = get_type_hints(OptimizerSettings, include_extras=True)
+    numbers = {
+        name: _typed(f"optimizer.{name}", section.pop(name), types[name], None)
+        for name in ("lr", "weight_decay")
+        if section.get(name) is not None
+    }
+    section.pop("weight_decay", None)
+    build: Any = torch_class
+    settings = OptimizerSettings(str(kind), **numbers, kwargs=section, rules=rules)
+    try:  # its own arguments are the class's to judge
+        build([torch.nn.Parameter(torch.zeros(1))], lr=settings.lr, **section)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"'optimizer' in the config: {' '.join(str(error).split())}") from None
+    return settings
 
 
 def _paramwise(section: Mapping[str, Any]) -> dict[str, ParamRule]:
@@ -233,13 +277,23 @@ def _paramwise(section: Mapping[str, Any]) -> dict[str, ParamRule]:
         if key != "custom_keys":
             raise unknown_setting("optimizer.paramwise_cfg", key, ["custom_keys"])
     rules = {}
-    for name, rule in (section.get("custom_keys") or {}).items():
-        for key in rule:
+    types = get_type_hints(ParamRule, include_extras=True)
+    for name, rule in _dict("optimizer.paramwise_cfg.custom_keys", section.get("custom_keys")):
+        where = f"optimizer.paramwise_cfg.custom_keys.{name}"
+        for key, _value in _dict(where, rule):
             if key not in ParamRule.__dataclass_fields__:
-                where = f"optimizer.paramwise_cfg.custom_keys.{name}"
                 raise unknown_setting(where, key, list(ParamRule.__dataclass_fields__))
-        rules[name] = ParamRule(**rule)
+        rules[name] = ParamRule(
+            **{k: _typed(f"{where}.{k}", value, types[k], 1.0) for k, value in rule.items()}
+        )
     return rules
+
+
+def _dict(path: str, value: Any) -> list[tuple[str, Any]]:
+    """The entries of a section that may be left out."""
+    if value is not None and not isinstance(value, Mapping):
+        raise UserError(f"setting '{path}' in the config: expected a dict, got {value!r}")
+    return list((value or {}).items())
 
 
 def _schedule(cfg: Mapping[str, Any]) -> ScheduleSettings:
@@ -273,7 +327,7 @@ def _max_epochs(cfg: Mapping[str, Any]) -> int:
     epochs = values.get("max_epochs", cfg.get("total_epochs"))
     if epochs is None:
         raise UserError("the config sets neither 'runner.max_epochs' nor 'total_epochs'")
-    return int(epochs)
+    return int(_typed("runner.max_epochs", epochs, _TYPES["max_epochs"], None))
 
 
 def _half_precision(cfg: Mapping[str, Any]) -> dict[str, Any]:
@@ -286,13 +340,17 @@ def _half_precision(cfg: Mapping[str, Any]) -> dict[str, Any]:
             "OptimizerHook or Fp16OptimizerHook"
         )
     fp16 = cfg.get("fp16") or {}
-    for key in fp16:
+    for key, _value in _dict("fp16", fp16):
         if key != "loss_scale":
             raise unknown_setting("fp16", key, ["loss_scale"])
     scale = fp16.get("loss_scale", values.get("loss_scale", 512.0))
-    if not isinstance(scale, (int, float, Mapping)) and scale != "dynamic":
+    numbers = scale.values() if isinstance(scale, Mapping) else [scale]
+    if scale != "dynamic" and not all(
+        isinstance(number, (int, float)) and 0 < number < math.inf for number in numbers
+    ):
         raise UserError(
-            f"setting 'loss_scale' in the config: '{scale}' is neither a number nor 'dynamic'"
+            f"setting 'loss_scale' in the config: '{scale}' is neither a positive number nor "
+            "'dynamic'"
         )
     # mm's fp16 concerns modules that ask for it, and of the release's none does (docs/training.md).
     return {"states_fp16": bool(fp16) or kind == "Fp16OptimizerHook", "loss_scale": scale}
@@ -302,6 +360,8 @@ def _tensorboard(cfg: Mapping[str, Any]) -> bool:
     hooks = _section(cfg, "log_config").get("hooks")
     if hooks is None:
         return True
+    if not isinstance(hooks, (list, tuple)) or not all(isinstance(h, Mapping) for h in hooks):
+        raise UserError("setting 'log_config.hooks' in the config: expected a list of dicts")
     for hook in hooks:
         if hook.get("type") not in ("TextLoggerHook", "TensorboardLoggerHook"):
             raise UserError(
@@ -315,7 +375,7 @@ def _tensorboard(cfg: Mapping[str, Any]) -> bool:
 
 
 def _check_workflow(workflow: Any) -> None:
-    if workflow and [tuple(phase) for phase in workflow] != [("train", 1)]:
+    if workflow and not same(workflow, [("train", 1)]):
         raise UserError(
             f"setting 'workflow' in the config: {workflow} is not supported, use [('train', 1)] "
             "and 'evaluation' for validation"
@@ -323,8 +383,10 @@ def _check_workflow(workflow: Any) -> None:
 
 
 def _check_hooks(hooks: Any) -> None:
+    if hooks is not None and not isinstance(hooks, (list, tuple)):
+        raise UserError("setting 'custom_hooks' in the config: expected a list of dicts")
     for hook in hooks or []:
-        kind = str(hook.get("type"))
+        kind = str(hook.get("type")) if isinstance(hook, Mapping) else repr(hook)
         if not kind.endswith("Hook") or kind not in stated.STATED:
             raise UserError(
                 f"setting 'custom_hooks' in the config: '{kind}' is not supported; "

@@ -101,7 +101,7 @@ def _train(
         )
     if settings.precision == "fp16" and world.device.type == "cpu":
         log.line("precision=fp16 on a CPU is many times slower than fp32; bf16 is not")
-    trainer = Trainer(_build_job(request, cfg, settings, world, work_dir), world, log)
+    trainer = Trainer(_build_job(request, cfg, settings, world, work_dir, log), world, log)
     if resume_from is not None:
         trainer.resume(resume_from)
     elif start_from is not None:
@@ -142,14 +142,14 @@ def _resume_point(
 
 
 def _build_job(
-    request: Request, cfg: Any, settings: TrainSettings, world: World, work_dir: Path
+    request: Request, cfg: Any, settings: TrainSettings, world: World, work_dir: Path, log: TrainLog
 ) -> Any:
     import pftrack.models  # noqa: F401 (registers the components)
     from pftrack.datasets.build import build_dataset
     from pftrack.datasets.collate import collate_clips
     from pftrack.registry import build_model
-    from pftrack.training.initial_weights import initialize_mm_modules
     from pftrack.training.loop import Job
+    from pftrack.training.pretrained import initialize
     from pftrack.training.process import seed_everything
     from pftrack.training.record import run_record
 
@@ -158,7 +158,7 @@ def _build_job(
         raise UserError(f"no training samples in {cfg.data.train.get('ann_file')}")
     seed_everything(settings.seed)
     model = build_model(cfg.model)
-    initialize_mm_modules(model)
+    initialize(model, log.line)
     if model.STReasoner.future_reasoning and not dataset.forecasting:
         raise UserError(
             "future_reasoning=True in the config learns from futures, but data.train has "

@@ -4,11 +4,25 @@ A new setting is one field here, under the name it has in the file (:func:`at`: 
 the file), and its line in docs/training.md.
 """
 
+# ruff: noqa: RUF009 (what at() returns is what dataclasses take for a default)
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+_LARGEST = sys.float_info.max  # any finite number
+Count = Annotated[int, Meta(ge=0)]
+AtLeastOne = Annotated[int, Meta(ge=1)]
+Workers = Annotated[int, Meta(ge=0, le=256)]  # more only cost memory
+Seed = Annotated[int, Meta(ge=0, lt=2**32)]
+NotNegative = Annotated[float, Meta(ge=0, le=_LARGEST)]
+Positive = Annotated[float, Meta(gt=0, le=_LARGEST)]
+PositiveOrInfinite = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 def at(path: str, default: Any) -> Any:
@@ -20,8 +34,8 @@ def at(path: str, default: Any) -> Any:
 class ParamRule:
     """Multipliers for parameters whose name contains the rule's key."""
 
-    lr_mult: float = 1.0
-    decay_mult: float = 1.0
+    lr_mult: NotNegative = 1.0
+    decay_mult: NotNegative = 1.0
 
 
 @dataclass(frozen=True)
@@ -29,8 +43,8 @@ class OptimizerSettings:
     """``optimizer``: a class of torch.optim and its arguments; rules by parameter name."""
 
     type: str
-    lr: float
-    weight_decay: float = 0.0
+    lr: Positive
+    weight_decay: NotNegative = 0.0
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     rules: Mapping[str, ParamRule] = field(default_factory=dict)
 
@@ -42,31 +56,31 @@ class ScheduleSettings:
     policy: str = "fixed"
     by_epoch: bool = True
     warmup: str | None = None
-    warmup_iters: int = 0
-    warmup_ratio: float = 0.1
+    warmup_iters: Count = 0
+    warmup_ratio: Share = 0.1
     warmup_by_epoch: bool = False
-    min_lr: float | None = None
-    min_lr_ratio: float | None = None
-    step: tuple[int, ...] = ()
-    gamma: float = 0.1
+    min_lr: NotNegative | None = None
+    min_lr_ratio: Share | None = None
+    step: tuple[Count, ...] = ()
+    gamma: Positive = 0.1
 
 
 @dataclass(frozen=True)
 class CheckpointSettings:
     """``checkpoint_config``. ``snapshot_minutes``: how much work a kill may cost; 0: never."""
 
-    interval: int = 1
+    interval: AtLeastOne = 1
     by_epoch: bool = True
     max_keep_ckpts: int = -1
-    snapshot_minutes: float = 15.0
+    snapshot_minutes: NotNegative = 15.0
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
     """``evaluation``: every ``interval`` epochs from ``start`` on; 0: never."""
 
-    interval: int = 0
-    start: int = 0
+    interval: Count = 0
+    start: Count = 0
     save_best: str | None = "amota"
 
 
@@ -75,7 +89,7 @@ class NanGuardSettings:
     """``nan_guard``: what a non-finite loss does; ``max_skips`` in a row end the training."""
 
     action: str = "stop"
-    max_skips: int = 10
+    max_skips: Count = 10
 
 
 @dataclass(frozen=True)
@@ -94,25 +108,25 @@ class TrainSettings:
     """
 
     optimizer: OptimizerSettings
-    max_epochs: int
-    max_iters: int | None = at("runner.max_iters", None)
-    schedule: ScheduleSettings = at("lr_config", ScheduleSettings())  # noqa: RUF009
-    grad_clip: float | None = at("optimizer_config.grad_clip.max_norm", None)
-    grad_norm_type: float = at("optimizer_config.grad_clip.norm_type", 2.0)
+    max_epochs: AtLeastOne
+    max_iters: AtLeastOne | None = at("runner.max_iters", None)
+    schedule: ScheduleSettings = at("lr_config", ScheduleSettings())
+    grad_clip: Positive | None = at("optimizer_config.grad_clip.max_norm", None)
+    grad_norm_type: PositiveOrInfinite = at("optimizer_config.grad_clip.norm_type", 2.0)
     precision: str = "fp32"
     tf32: bool = True
     states_fp16: bool = False
     loss_scale: float | str | Mapping[str, float] = 512.0
-    checkpoint: CheckpointSettings = at("checkpoint_config", CheckpointSettings())  # noqa: RUF009
+    checkpoint: CheckpointSettings = at("checkpoint_config", CheckpointSettings())
     evaluation: EvaluationSettings = EvaluationSettings()
     nan_guard: NanGuardSettings = NanGuardSettings()
-    log_interval: int = at("log_config.interval", 50)
+    log_interval: AtLeastOne = at("log_config.interval", 50)
     tensorboard: bool = True
-    seed: int = 0
+    seed: Seed = 0
     deterministic: bool = False
     cudnn_benchmark: bool = False
-    samples_per_gpu: int = at("data.samples_per_gpu", 1)
-    workers_per_gpu: int = at("data.workers_per_gpu", 2)
+    samples_per_gpu: AtLeastOne = at("data.samples_per_gpu", 1)
+    workers_per_gpu: Workers = at("data.workers_per_gpu", 2)
     load_from: str | None = None
     resume_from: str | None = None
     find_unused_parameters: bool = False

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pftrack.boxes import Boxes
-from pftrack.files import atomic
+from pftrack.files import atomic, safe_name
 from pftrack.visualization.mosaic import Style, draw_frame, stack
 from pftrack.visualization.scenes import SceneFrames, boxes_of_samples
 from pftrack.visualization.trails import History
@@ -105,7 +105,7 @@ def make_videos(
     for scene in scenes:
         total = min(len(scene), options.max_frames or len(scene))
         pictures = tqdm(scene_pictures(scene, layers, options), desc=scene.name, total=total)
-        files = _write(out, scene.name, pictures, options)
+        files = _write(out, safe_name(scene.name), pictures, options)
         written += files
         index.append(
             {

@@ -15,12 +15,15 @@ import pytest
 import torch
 
 from laboratory.parity.weights import fill
+from pftrack.commands.shared import status_of
 from pftrack.config import load_config
+from pftrack.errors import UserError
 from pftrack.evaluation.config import load_tracking_config
 from pftrack.evaluation.ground_truth import load_ground_truth
 from pftrack.evaluation.submission import load_results
-from pftrack.paths import CODE
+from pftrack.paths import CHECKPOINTS_DIR, CODE
 from pftrack.registry import build_model
+from pftrack.structures import CLASSES
 from pftrack.tracking import runner
 from pftrack.tracking.job import InferenceJob
 from pftrack.tracking.runner import run_inference
@@ -158,3 +161,53 @@ def test_eval_command_leaves_metrics_and_report(
     config = load_tracking_config()
     truth = load_ground_truth(demo_data, "v1.0-mini", "val", config.class_names)
     load_results(tmp_path / "results_nusc.json", truth.frames, config)
+
+
+def permuted(checkpoint: Path, path: Path, order: list[int]) -> Path:
+    """A checkpoint whose labels are numbered anew: output i is what order[i] was."""
+    content = torch.load(checkpoint, weights_only=True)
+    for name, value in content["state_dict"].items():
+        if ("cls_branches" in name or "track_cls" in name) and len(value) == len(CLASSES):
+            content["state_dict"][name] = value[order]
+    content["meta"]["CLASSES"] = [CLASSES[i] for i in order]
+    torch.save(content, path)
+    return path
+
+
+def test_classes_are_names_in_whatever_order(
+    job: InferenceJob, tmp_path: Path, demo_data: Path
+) -> None:
+    """The demo's tracker with its labels in PETR's order tracks the same, and is refused where the
+    order is not stated."""
+    shipped = CHECKPOINTS_DIR / "demo" / "f3_demo.pth"
+    data = tuple(o for o in job.overrides if o.startswith("data."))
+    plain = replace(job, checkpoint=str(shipped), overrides=data)
+    petr = ["car", "truck", "construction_vehicle", "bus", "trailer", "barrier", "motorcycle"]
+    petr += ["bicycle", "pedestrian", "traffic_cone"]
+    weights = permuted(shipped, tmp_path / "petr.pth", [CLASSES.index(name) for name in petr])
+    stated = tuple(f"data.{split}.classes={petr}" for split in ("train", "val", "test"))
+    other = replace(plain, checkpoint=str(weights))
+    with pytest.raises(UserError, match="label 2 is 'construction_vehicle' there, 'bus' here"):
+        run_inference(other, ["cpu"], tmp_path / "refused")
+    for task in ("tracking", "detection"):
+        runs = [
+            run_inference(replace(j, task=task), ["cpu"], tmp_path / f"{task}{n}")
+            for n, j in enumerate((plain, replace(other, overrides=data + stated)))
+        ]
+        ours, theirs = (json.loads(run.result_path.read_text())["results"] for run in runs)
+        assert runs[0].boxes > 0 and ours == theirs
+
+
+def test_nothing_found_is_said(
+    job: InferenceJob, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = torch.load(job.checkpoint, weights_only=True)
+    for name, value in content["state_dict"].items():
+        if "cls_branches" in name and name.endswith("6.bias"):
+            value.fill_(-100.0)  # every score is 0
+    torch.save(content, tmp_path / "blind.pth")
+    run = run_inference(replace(job, checkpoint=str(tmp_path / "blind.pth")), ["cpu"], tmp_path)
+    assert run.nothing_found == "0 boxes in 12 frames, 0 instances not finite"
+    assert status_of(run) == 1
+    assert capsys.readouterr().err.startswith("0 boxes in 12 frames, 0 instances not finite: is it")
+    assert status_of(replace(run, boxes=1)) == 0

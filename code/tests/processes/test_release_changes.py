@@ -91,9 +91,12 @@ def test_eight_classes_in_another_order(
     [
         ({"data.train.classes": [*CLASSES[:8]]}, "'data.train.classes' and 'data.val.classes'"),
         ({"model.num_classes": 8}, "'model.num_classes' in the config is 8, but"),
-        ({"model.loss.num_classes": 8}, "num_classes of model is 10, but of loss 8"),
-        ({"model.pts_bbox_head.num_classes": 8}, "but of pts_bbox_head 8"),
-        ({"model.pts_bbox_head.bbox_coder.num_classes": 8}, r"but of pts_bbox_head\.bbox_coder 8"),
+        ({"model.loss.num_classes": 8}, r"model\.loss\.num_classes' in the config is 8"),
+        ({"model.pts_bbox_head.num_classes": 8}, r"pts_bbox_head\.num_classes' in the config is 8"),
+        (
+            {"model.pts_bbox_head.bbox_coder.num_classes": 8},
+            r"pts_bbox_head\.bbox_coder\.num_classes' in the config is 8, but 'data.train.classes' has 10",
+        ),
         (with_classes(["car", "car"]), "a class stands there twice"),
         (with_classes(["car", "tram"]), "'tram' is no class of nuScenes"),
         ({"data.train.pipeline.4.classes": ["car"]}, "the class 'truck', which its TrackObject"),

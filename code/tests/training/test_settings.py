@@ -99,8 +99,26 @@ def test_a_configuration_of_the_original_is_read():
         ({"evaluation": {"every": 1}}, r"evaluation\.every'"),
         ({"nan_guard": {"action": "ignore"}}, r"nan_guard\.action'"),
         ({"precision": "int8"}, "'int8' is not one of fp32, fp16, bf16"),
-        ({"fp16": {"loss_scale": "big"}}, "'big' is neither a number nor 'dynamic'"),
+        ({"fp16": {"loss_scale": "big"}}, "'big' is neither a positive number nor 'dynamic'"),
         ({"optimizer": None}, "no 'optimizer'"),
+        ({"optimizer": {"type": "AdamW", "lr": -1e-4}}, r"optimizer\.lr'.*expected > 0"),
+        ({"optimizer": {"type": "AdamW", "lr": float("nan")}}, r"optimizer\.lr'.*got nan"),
+        ({"optimizer": {"type": "AdamW", "lr": "fast"}}, r"optimizer\.lr'.*expected float"),
+        (
+            {"optimizer": {"type": "AdamW", "lr": 1e-4, "weight_decay": -1}},
+            r"weight_decay'.*expected >= 0",
+        ),
+        (
+            {"optimizer": {"type": "AdamW", "lr": 1e-4, "betas": (2, 3)}},
+            r"'optimizer' in the config: Invalid beta",
+        ),
+        ({"runner": {"max_epochs": -1}}, r"runner\.max_epochs'.*expected >= 1, got -1"),
+        ({"runner": {"max_epochs": 2, "max_iters": 0}}, r"runner\.max_iters'.*expected >= 1"),
+        ({"data": {"workers_per_gpu": 100_000}}, r"data\.workers_per_gpu'.*expected <= 256"),
+        ({"data": {"samples_per_gpu": 0}}, r"data\.samples_per_gpu'.*expected >= 1"),
+        ({"lr_config": {"policy": "fixed", "warmup_ratio": 3.0}}, r"warmup_ratio'.*expected <= 1"),
+        ({"optimizer_config": {"grad_clip": {"max_norm": -1}}}, r"max_norm'.*expected > 0"),
+        ({"seed": -1}, r"'seed'.*expected >= 0"),
     ],
 )
 def test_an_unknown_setting_is_named(change, named):

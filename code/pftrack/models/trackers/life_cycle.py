@@ -24,6 +24,7 @@ class TrackOutput:
         labels: [n] int64.  obj_ids: n pairs (sequence, id).
         forecasting: [n, F, 2] displacement of each future step, m; None without future reasoning.
         rows: [n] int64 row of each track among the frame's instances (detection queries first).
+        not_finite: how many instances were left out because their numbers are not finite.
     """
 
     boxes: Tensor
@@ -33,6 +34,7 @@ class TrackOutput:
     obj_ids: list[tuple[int, int]]
     forecasting: Tensor | None
     rows: Tensor
+    not_finite: int = 0
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ def live_on(
         obj_ids=[(memory.sequence, i) for i in ids[rows].tolist()],
         forecasting=host.displacements[rows] if has_forecast else None,
         rows=rows,
+        not_finite=int((~host.finite).sum()),
     )
     return output, kept
 
@@ -150,6 +153,12 @@ def _keep(
     return instances.select(rows).replace(
         obj_idxes=ids, disappear_time=age, track_query_mask=track.bool()
     )
+
+
+def _finite(*values: Tensor) -> Tensor:
+    """[N, 1] whether all numbers of an instance are finite."""
+    rows = [value.isfinite().flatten(1).all(1, keepdim=True) for value in values]
+    return torch.stack(rows).all(0)
 
 
 @dataclass
@@ -178,7 +187,7 @@ def _to_host(instances: TrackInstances) -> _HostView:
         instances.obj_idxes[:, None],
         instances.disappear_time[:, None],
         instances.track_query_mask[:, None],
-        instances.hist_embeds.isfinite().flatten(1).all(1, keepdim=True),
+        _finite(instances.hist_embeds, state.bboxes, state.logits),
     ]
     packed = torch.cat([c.double() for c in columns], dim=1).cpu()
     parts = packed.split([c.shape[1] for c in columns], 1)
@@ -191,5 +200,5 @@ def _to_host(instances: TrackInstances) -> _HostView:
         ids=ids[:, 0].long(),
         age=age[:, 0].long(),
         is_track=track[:, 0].bool(),
-        finite=finite[:, 0].bool(),
+        finite=finite[:, 0].bool() & _finite(boxes.float(), flat)[:, 0],
     )
