@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -195,7 +196,14 @@ def test_classes_are_names_in_whatever_order(
             for n, j in enumerate((plain, replace(other, overrides=data + stated)))
         ]
         ours, theirs = (json.loads(run.result_path.read_text())["results"] for run in runs)
-        assert runs[0].boxes > 0 and ours == theirs
+        assert runs[0].boxes > 0 and ours.keys() == theirs.keys()
+        for token, boxes in ours.items():
+            for box, same in zip(boxes, theirs[token], strict=True):
+                for field, value in box.items():  # sums in another order differ in the last digit
+                    if isinstance(value, str):
+                        assert same[field] == value
+                    else:
+                        np.testing.assert_allclose(same[field], value, atol=1e-3)
 
 
 def test_nothing_found_is_said(
@@ -203,7 +211,7 @@ def test_nothing_found_is_said(
 ) -> None:
     content = torch.load(job.checkpoint, weights_only=True)
     for name, value in content["state_dict"].items():
-        if "cls_branches" in name and name.endswith("6.bias"):
+        if ("cls_branches" in name or "track_cls" in name) and name.endswith("6.bias"):
             value.fill_(-100.0)  # every score is 0
     torch.save(content, tmp_path / "blind.pth")
     run = run_inference(replace(job, checkpoint=str(tmp_path / "blind.pth")), ["cpu"], tmp_path)

@@ -95,7 +95,7 @@ def test_eight_classes_in_another_order(
         ({"model.pts_bbox_head.num_classes": 8}, r"pts_bbox_head\.num_classes' in the config is 8"),
         (
             {"model.pts_bbox_head.bbox_coder.num_classes": 8},
-            r"pts_bbox_head\.bbox_coder\.num_classes' in the config is 8, but 'data.train.classes' has 10",
+            r"bbox_coder\.num_classes' in the config is 8, but 'data\.train\.classes' has 10",
         ),
         (with_classes(["car", "car"]), "a class stands there twice"),
         (with_classes(["car", "tram"]), "'tram' is no class of nuScenes"),
