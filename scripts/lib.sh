@@ -9,6 +9,34 @@ die() {
   exit 2
 }
 
+# read_dotenv FILE: export the settings of this machine that are not set already. The file is data:
+# NAME=value; nothing in a value is expanded, but ~ at its beginning. Quotes around a value, a comment after
+# white space and Windows' line ends are left out.
+read_dotenv() {
+  local line name value number=0
+  [ -f "$1" ] || return 0
+  while IFS= read -r line || [ -n "$line" ]; do
+    number=$((number + 1))
+    line=${line%$'\r'}
+    [ "$number" -gt 1 ] || line=${line#$'\xEF\xBB\xBF'}
+    line=${line#"${line%%[![:space:]]*}"}
+    line=${line#export }
+    case $line in '' | \#*) continue ;; esac
+    name=${line%%=*}
+    [[ $line == *=* && $name =~ ^[A-Za-z_][A-Za-z0-9_]*$ ]] || die ".env, line $number: NAME=value expected"
+    value=${line#*=}
+    value=${value#"${value%%[![:space:]]*}"}
+    if [[ $value =~ ^\"([^\"]*)\"[[:space:]]*(\#.*)?$ || $value =~ ^\'([^\']*)\'[[:space:]]*(\#.*)?$ ]]; then
+      value=${BASH_REMATCH[1]}
+    else
+      [[ ! $value =~ ^(.*[^[:space:]])?[[:space:]]+\# ]] || value=${value%%[[:space:]]#*}
+      value=${value%"${value##*[![:space:]]}"}
+      [[ ! $value =~ ^~(/|$) ]] || value=$HOME${value#\~}
+    fi
+    [ -n "${!name+set}" ] && [ -n "${!name}" ] || export "$name=$value"
+  done <"$1"
+}
+
 # gpu_count: how many NVIDIA GPUs a process started here may use
 gpu_count() {
   if [ -n "${CUDA_VISIBLE_DEVICES+set}" ]; then

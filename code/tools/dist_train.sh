@@ -17,6 +17,16 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 python=${PYTHON:-python}
 nodes=${NNODES:-1}
 device=${DEVICE:-auto}
+for name in NNODES:$nodes NODE_RANK:${NODE_RANK:-0} PORT:${PORT:-29500} MAX_RESTARTS:${MAX_RESTARTS:-3}; do
+    if ! [[ ${name#*:} =~ ^[0-9]{1,9}$ ]]; then
+        echo "error: ${name/:/=}: must be a whole number" >&2
+        exit 2
+    fi
+done
+if [ "${PORT:-29500}" -lt 1 ] || [ "${PORT:-29500}" -gt 65535 ]; then
+    echo "error: PORT=$PORT: must be between 1 and 65535" >&2
+    exit 2
+fi
 if [ "$processes" -eq 0 ]; then device=cpu; elif [ "$device" = auto ]; then device=cuda; fi
 
 if [ "$processes" -le 1 ] && [ "$nodes" -eq 1 ]; then # plain process: pdb works

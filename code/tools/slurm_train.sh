@@ -24,6 +24,10 @@ NNODES=${SLURM_NNODES:-1}
 hosts=$(scontrol show hostnames "${SLURM_JOB_NODELIST:?start this script with sbatch}")
 MASTER_ADDR=${hosts%%$'\n'*}
 JOB_ID=${SLURM_JOB_ID}
+if ! [[ $JOB_ID =~ ^[0-9]+$ ]]; then # it is computed with below
+    echo "error: SLURM_JOB_ID=$JOB_ID is no number" >&2
+    exit 2
+fi
 PORT=$((20000 + SLURM_JOB_ID % 20000))
 export NNODES MASTER_ADDR JOB_ID PORT
 

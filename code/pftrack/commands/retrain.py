@@ -10,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from pftrack.commands.data_arguments import add_data_options
 from pftrack.devices import add_device_option
 from pftrack.paths import RETRAINING_RECORD
 
@@ -28,6 +29,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--gpus", type=int, default=8, help="processes, one GPU each; 0: one on the CPU (8)"
     )
     add_device_option(parser)
+    add_data_options(parser)
     parser.add_argument("--plan", action="store_true", help="print the plan, train nothing")
     parser.add_argument(
         "--measure",
@@ -68,6 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
         record=args.record,
         only=tuple(word for word in (args.only or "").split(",") if word),
         overrides=tuple(args.cfg_options),
+        nuscenes=args.nuscenes,
+        version=args.version,
         measure=args.measure,
         plan_only=args.plan,
         write_record=args.write_record,

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pftrack.commands.data_arguments import add_data_options
 from pftrack.devices import add_device_option, choose_devices
 from pftrack.files import write_json
 from pftrack.tracking.job import RUN_FILE, InferenceJob, tracking_section
@@ -24,6 +25,7 @@ def add_job_options(parser: argparse.ArgumentParser, gpus: int = 1) -> None:
     )
     add_device_option(parser)
     parser.add_argument("--split", default="val", help="train, val or test (val)")
+    add_data_options(parser)
     parser.add_argument("--precision", choices=["fp32", "fp16", "bf16"], default="fp32")
     parser.add_argument("--fuse-conv-bn", action="store_true", help="fold batch norms, faster")
     parser.add_argument("--compile", action="store_true", help="torch.compile, slow to start")
@@ -71,9 +73,12 @@ def make_job(
     args: argparse.Namespace, config: str | Path, checkpoint: str | Path, task: Any = "tracking"
 ) -> InferenceJob:
     """The job that parsed options describe."""
+    from pftrack.datasets.build import data_options
+
     section, note = None, None
+    overrides = data_options(config, args.nuscenes, args.version, args.cfg_options)
     if task == "tracking" and args.split == "val":
-        section, note = tracking_section(str(config), args.cfg_options)
+        section, note = tracking_section(str(config), overrides)
     if note:
         print(note, flush=True)
     return InferenceJob(
@@ -81,7 +86,7 @@ def make_job(
         checkpoint=str(checkpoint),
         split=args.split,
         section=section,
-        overrides=tuple(args.cfg_options),
+        overrides=overrides,
         task=task,
         precision=args.precision,
         fuse_conv_bn=args.fuse_conv_bn,

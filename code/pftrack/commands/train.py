@@ -9,6 +9,7 @@ import argparse
 import os
 from pathlib import Path
 
+from pftrack.commands.data_arguments import add_data_options
 from pftrack.devices import KINDS
 from pftrack.errors import UserError
 from pftrack.training import launch
@@ -33,6 +34,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--deterministic", action="store_true", help="deterministic cuDNN")
     parser.add_argument("--device", choices=KINDS, default="auto")
     parser.add_argument("--no-validate", action="store_true", help="leave the evaluations out")
+    add_data_options(parser)
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="a.b=c", help="as a.b=c")
     return parser.parse_intermixed_args(arguments)
@@ -55,8 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
     if args.resume_from is not None and not args.resume_from.is_file():
         raise UserError(f"no checkpoint '{args.resume_from}' to resume from")
 
+    from pftrack.datasets.build import data_options
     from pftrack.training.run import Request, run_training
 
+    overrides = data_options(args.config, args.nuscenes, args.version, overrides)
     request = Request(
         config_file=args.config,
         overrides=overrides,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from pftrack.config import load_config
 from pftrack.datasets.class_names import class_names
 from pftrack.datasets.nuscenes_tracking_dataset import NuScenesTrackingDataset
 from pftrack.datasets.release_pipelines import PIPELINE_KEYS, settings_from_pipelines
 from pftrack.errors import UserError
+from pftrack.nuscenes.versions import SPLITS, info_file_name
 from pftrack.registry import DATASETS
 
 
@@ -40,6 +44,46 @@ def build_dataset(
     except TypeError as error:
         cause = error.__cause__ or error
         raise UserError(f"'data.{split}' in the config: {cause}") from None
+
+
+def data_options(
+    config: str | Path,
+    nuscenes: str | Path | None,
+    version: str | None = None,
+    overrides: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """Overrides that point a configuration at other data, followed by the given ones.
+
+    Args:
+        nuscenes: folder with samples/ and the info files; None: the configuration's.
+        version: whose info files; None: those of the names that the configuration has.
+
+    Raises:
+        UserError: from the configuration; no such folder or version.
+    """
+    if nuscenes is None and version is None:
+        return tuple(overrides)
+    if nuscenes is not None and not Path(nuscenes).is_dir():
+        raise UserError(
+            f"no nuScenes folder {nuscenes}: NUSCENES / --nuscenes names the one with samples/"
+        )
+    if version is not None and version not in SPLITS:
+        raise UserError(f"unknown nuScenes version '{version}': use one of {', '.join(SPLITS)}")
+    options = []
+    data = load_config(config, overrides).get("data") or {}
+    for name, section in data.items():
+        file = section.get("ann_file") if isinstance(section, Mapping) else None
+        if not isinstance(file, str):
+            continue
+        path = Path(file)
+        if version is not None:
+            split = "train" if "infos_train" in path.name else "val"
+            path = path.with_name(info_file_name(version, split))
+        if nuscenes is not None:
+            path = Path(nuscenes, path.name)
+            options.append(f"data.{name}.data_root={os.fspath(nuscenes)!r}")
+        options.append(f"data.{name}.ann_file={str(path)!r}")
+    return (*options, *overrides)
 
 
 def _check_mode(section: Mapping[str, Any], split: str) -> None:

@@ -11,7 +11,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from pftrack.config import configuration_name
+from pftrack.config import configuration_name, find_config
+from pftrack.datasets.build import data_options
 from pftrack.devices import choose_devices
 from pftrack.errors import UserError
 from pftrack.evaluation.text import align
@@ -189,15 +190,20 @@ def make_plan(
     root: Path,
     machine: Machine,
     overrides: tuple[str, ...] = (),
+    data: tuple[str | None, str | None] = (None, None),
 ) -> Plan:
     """Look at configurations, data and folders.
+
+    Args:
+        data: nuScenes' folder and version, where they are not the configurations'.
 
     Raises:
         UserError: a configuration cannot be read, or a folder holds another training.
     """
 
     def look(stage: Stage) -> StagePlan:
-        return StagePlan(stage, root / stage.name, machine, overrides)
+        options = data_options(find_config(stage.config), *data, overrides)
+        return StagePlan(stage, root / stage.name, machine, options)
 
     others = [look(stage) for stage in record.stages if stage not in chosen]
     return Plan(root, machine, [look(stage) for stage in chosen], others)

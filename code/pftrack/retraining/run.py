@@ -47,6 +47,7 @@ class Request:
         root: folder of the stages' work dirs.
         only: names of stages or parts of them; empty: all.
         overrides: ``a.b=c`` changes of every configuration.
+        nuscenes, version: of the data, where they are not the configurations'.
         measure: steps to train for the step time of each stage that has none; 0: do not.
         plan_only: print the plan and change nothing.
         write_record: file for what was found, in the record's format.
@@ -57,6 +58,8 @@ class Request:
     record: Path = RETRAINING_RECORD
     only: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
+    nuscenes: str | None = None
+    version: str | None = None
     measure: int = 0
     plan_only: bool = False
     write_record: Path | None = None
@@ -77,7 +80,8 @@ def retrain(request: Request) -> int:
     chosen = record.select(list(request.only))
 
     def look() -> Plan:
-        return make_plan(record, chosen, request.root, request.machine, request.overrides)
+        data = request.nuscenes, request.version
+        return make_plan(record, chosen, request.root, request.machine, request.overrides, data)
 
     plan = look()
     if request.measure:

@@ -1,0 +1,17 @@
+"""Options that name the data, shared by commands; nothing heavy is imported."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Options that name other data than the configuration (variables NUSCENES and VERSION)."""
+    parser.add_argument(
+        "--nuscenes",
+        metavar="FOLDER",
+        help="with samples/ and the info files; default: the config's",
+    )
+    parser.add_argument(
+        "--version", help="whose info files, e.g. v1.0-mini; default: those the config names"
+    )
