@@ -129,7 +129,7 @@ picture: ## the README's picture (a small GIF) from a results file; default: the
 	$(run)
 
 ##@ Targets: looking inside
-.PHONY: jupyter notebooks parity bench
+.PHONY: jupyter notebooks parity bench battery
 jupyter: ## JupyterLab on 127.0.0.1 with a token printed once
 	$(run)
 notebooks: ## execute every notebook
@@ -137,6 +137,8 @@ notebooks: ## execute every notebook
 parity: ## compare with a folder of golden files, largest error per array
 	$(run)
 bench: ## the benchmarks: time, memory, precision
+	$(run)
+battery: ## bad inputs by the thousand over all commands and formats: does each end in one line?
 	$(run)
 
 ##@ Targets: the environment

@@ -35,7 +35,7 @@ reads() { # reads TARGET
   case $1 in
     setup | build | test-images) echo "ARGS" ;;
     demo) echo "OUT ARGS" ;;
-    test | quick | notebooks) echo "ARGS" ;;
+    test | quick | notebooks | battery) echo "ARGS" ;;
     data) echo "NUSCENES VERSION WORKERS ARGS" ;;
     checkpoints) echo "ONLY ARGS" ;;
     inspect) echo "CKPT CONFIG ARGS" ;;
@@ -200,6 +200,7 @@ build_command() {
     test) in_service test python -m pytest ;;
     quick) in_service test python -m pytest -m 'not process and not slow and not docker and not gpu' ;;
     notebooks) in_service test python tools/run_notebooks.py ;;
+    battery) in_service test python tools/battery.py ;;
     data)
       local dataset=nuscenes-tracking name=$VERSION
       [ "$VERSION" != v1.0-test ] || dataset=nuscenes-tracking-test

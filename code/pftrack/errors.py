@@ -8,8 +8,11 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-# The disk's state, not a bug: no room, quota, read-only, not ours to write.
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+# The disk's state, or a name that cannot be: no room, read-only, not ours to write... No bug.
+_DISK = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+    *(errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+}
 
 
 class UserError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -36,6 +37,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(
+        f".{glob.escape(path.name)}.*.tmp"
+    ):  # by a process that was killed
+        if not is_alive(left.name.split(".")[-2]):
+            left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
     try:
@@ -71,6 +77,17 @@ def write_json(path: str | Path, content: Any) -> None:
     text = json.dumps(content, indent=2)  # as one string: json.dump is several times slower
     with atomic(path) as file:
         file.write(text)
+
+
+def is_alive(pid: str) -> bool:
+    """Whether this machine has a process of that number; anything else is taken for alive."""
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError, OverflowError):
+        pass
+    return True
 
 
 def _sync(path: Path) -> None:

@@ -100,7 +100,7 @@ class Maker:
     def _draws(self, strategy: st.SearchStrategy[Any], count: int, salt: int) -> list[Any]:
         return draws(strategy, max(2, round(count * self.scale)), self.number * 100 + salt)
 
-    # --- JSON files that are read as a whole or as a stream -------------------------------------------
+    # --- JSON files that are read as a whole or as a stream ---------------------------------------
 
     def _texts(
         self, form: str, data: bytes, count: int, use: Callable[[Path, Path], Any], salt: int
@@ -266,7 +266,7 @@ class Maker:
         text = json.dumps(self.world.run_content).encode()
         yield from self._texts("run", text, 10, use, 31)
 
-    # --- the package's own lists -----------------------------------------------------------------------
+    # --- the package's own lists ------------------------------------------------------------------
 
     def manifests(self) -> Iterator[Case]:
         from pftrack.checkpoints.manifest import MANIFEST
@@ -383,7 +383,7 @@ class Maker:
         )
         yield from self._texts("history", json.dumps(content).encode(), 8, use, 56)
 
-    # --- info files and tables -------------------------------------------------------------------------
+    # --- info files and tables --------------------------------------------------------------------
 
     def _dry_run(self, folder: Path, *more: object, infos: Path | None = None) -> Any:
         options = list(self.world.data_options)
@@ -541,7 +541,7 @@ class Maker:
             "--version", MINI, "--forecasting", "--workers", 0,
         )  # fmt: skip
 
-    # --- checkpoints -----------------------------------------------------------------------------------
+    # --- checkpoints ------------------------------------------------------------------------------
 
     def checkpoints(self) -> Iterator[Case]:
         data = self.world.checkpoint.read_bytes()
@@ -650,7 +650,7 @@ class Maker:
 
             yield Case("resume", f"{key} {how} at {at:.3f}", run_tensor)
 
-    # --- configurations ----------------------------------------------------------------------------------
+    # --- configurations ---------------------------------------------------------------------------
 
     def configurations(self) -> Iterator[Case]:
         texts = {
@@ -697,16 +697,17 @@ class Maker:
             "data.train.num_frames_per_sample": "positive", "model": "list",
             "model.num_classes": "count", "model.num_query": "positive",
             "model.img_backbone": "list", "model.img_backbone.spec_name": "class",
-            "model.img_neck.in_channels": "vec2", "model.pts_bbox_head.bbox_coder.max_num": "positive",
+            "model.img_neck.in_channels": "vec2",
+            "model.pts_bbox_head.bbox_coder.max_num": "positive",
             "model.pts_bbox_head.bbox_coder.pc_range": "vec3", "model.embed_dims": "positive",
-            "log_config.interval": "positive", "log_config.hooks": "dict", "evaluation.interval": "count",
+            "log_config.interval": "positive", "log_config.hooks": "dict",
+            "evaluation.interval": "count",
             "checkpoint_config.interval": "positive", "seed": "count", "nan_guard.action": "class",
-            "precision": "class", "custom_hooks": "dict", "grad_clip_": "list",
-            "data.train.point_cloud_range": "vec3", "model.runtime_tracker.score_threshold": "number",
-            "model.runtime_tracker": "text", "model.loss": "text", "class_names": "class",
+            "precision": "class", "custom_hooks": "dict",
+            "data.train.point_cloud_range": "vec3",
+            "model.runtime_tracker.score_threshold": "number",
+            "model.runtime_tracker": "text", "model.loss": "text",
         }  # fmt: skip
-        kinds.pop("grad_clip_")
-        kinds.pop("class_names")
         for name, value, _at in self._draws(fields(kinds), 170, 110):
             if isinstance(value, str) and value == MISSING:
                 continue
@@ -721,7 +722,7 @@ class Maker:
 
             yield Case("settings", f"{name}={show(value)}", run)
 
-    # --- command lines --------------------------------------------------------------------------------
+    # --- command lines ----------------------------------------------------------------------------
 
     def command_lines(self) -> Iterator[Case]:
         from pftrack.commands.cli import COMMANDS
@@ -733,7 +734,8 @@ class Maker:
             ["--nothing", "-q", "none.pth", "none.json", "none.py", "--gpus=-1", "--gpus=x",
              "--split=nothing", "--version=v9", "--scenes=-1", "--workers=-3", "--device=tpu",
              "--work-dir=", "--out=/dev/null/x", "--frames=0", "--fps=nan", "\udcff", "a\nb", "/",
-             "--cfg-options=x", "--only=nothing", "--manifest=/nothing", "--seed=x", "'", "$(touch mark)"]
+             "--cfg-options=x", "--only=nothing", "--manifest=/nothing", "--seed=x", "'",
+             "$(touch mark)"]
         )  # fmt: skip
         for name, arguments in self._draws(
             st.tuples(st.sampled_from(sorted(set(names))), st.lists(words, min_size=1, max_size=3)),
@@ -753,7 +755,7 @@ class Maker:
 
             yield Case("command line", f"{name} {arguments}", run)
 
-    # --- archives and images -----------------------------------------------------------------------------
+    # --- archives and images ----------------------------------------------------------------------
 
     def archives(self) -> Iterator[Case]:
         manifest = {
@@ -775,10 +777,7 @@ class Maker:
             "many bombs": lambda p: _zip(
                 p, {f"a{i}/a.pth": b"\0" * (4 << 20) for i in range(90)}, zipfile.ZIP_DEFLATED
             ),
-            "torn": lambda p: (
-                _zip(p, {"a.pth": b"x" * 10_000}),
-                p.write_bytes(p.read_bytes()[:5000]),
-            ),
+            "torn": _torn_zip,
             "link": _zip_link,
         }
         for name, build in builders.items():
@@ -823,20 +822,21 @@ class Maker:
                             (target / image.name).symlink_to(image)
                 (root / MINI).symlink_to(self.world.data / MINI)
                 return command(
-                    "make_video", self.world.results, "--dataroot", root, "--infos", self.world.val_infos,
+                    "make_video", self.world.results, "--dataroot", root,
+                    "--infos", self.world.val_infos,
                     "--out", folder / "out", "--frames", 1, "--no-lidar",
                 )  # fmt: skip
 
             yield Case("image", name, run)
 
-    # --- make ----------------------------------------------------------------------------------------------
+    # --- make -------------------------------------------------------------------------------------
 
     def shell(self) -> Iterator[Case]:
         from laboratory.battery.make_values import make_cases
 
         yield from make_cases(self._draws)
 
-    # --- what must not be refused ------------------------------------------------------------------------
+    # --- what must not be refused -----------------------------------------------------------------
 
     def good(self) -> Iterator[Case]:
         yield Case("good", "evaluate", lambda f: self._evaluate(self.world.results, f), good=True)
@@ -895,6 +895,11 @@ def _zip(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_STORED
     with zipfile.ZipFile(path, "w", method) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
+
+
+def _torn_zip(path: Path) -> None:
+    _zip(path, {"a.pth": b"x" * 10_000})
+    path.write_bytes(path.read_bytes()[:5000])
 
 
 def _zip_link(path: Path) -> None:

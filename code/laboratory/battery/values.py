@@ -17,9 +17,11 @@ def nested(depth: int) -> Any:
     return value
 
 
-_NO_NUMBER = st.sampled_from([None, "1", "", {}, [], [1.0], {"a": 1}, "NaN", nested(40)])
+_NO_NUMBER: st.SearchStrategy[Any] = st.sampled_from(
+    [None, "1", "", {}, [], [1.0], {"a": 1}, "NaN", nested(40)]
+)
 _NOT_FINITE = st.sampled_from([NAN, INF, -INF])
-_NO_TEXT = st.sampled_from([None, 7, 1.5, [], {}, ["a"], True])
+_NO_TEXT: st.SearchStrategy[Any] = st.sampled_from([None, 7, 1.5, [], {}, ["a"], True])
 
 
 def vector(length: int) -> st.SearchStrategy[Any]:

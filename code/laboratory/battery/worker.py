@@ -67,6 +67,8 @@ def _child(case: Case, folder: Path) -> int:
     err = os.open(folder / "stderr", os.O_WRONLY | os.O_CREAT)
     os.dup2(out, 1)
     os.dup2(err, 2)
+    sys.stdout = os.fdopen(1, "w", errors="replace", closefd=False)
+    sys.stderr = os.fdopen(2, "w", errors="replace", closefd=False)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))

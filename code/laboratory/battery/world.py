@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import pickle
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -69,7 +68,9 @@ class World:
 
     @cached_property
     def info_content(self) -> dict[str, Any]:
-        return dict(pickle.loads(self.infos.read_bytes()))  # written by ourselves
+        from pftrack.datasets.infos import read_pickle
+
+        return dict(read_pickle(self.infos))
 
     @cached_property
     def result_content(self) -> dict[str, Any]:

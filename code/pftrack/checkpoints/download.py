@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from pftrack.checkpoints.unpack import (
     member_names,
 )
 from pftrack.errors import UserError
+from pftrack.locks import locked
 
 DOWNLOADS = ".downloads"
 
@@ -68,7 +68,6 @@ class Store:
         self.keep_archives = keep_archives
         self.sleep = sleep
         self.downloads = folder / DOWNLOADS
-        self.downloads.mkdir(parents=True, exist_ok=True)
         self.lock = Lock(folder)
 
     def get(self, only: list[str]) -> list[Outcome]:
@@ -93,12 +92,12 @@ class Store:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        with (self.downloads / "lock").open("w") as handle:
+        with locked(self.folder):
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise UserError(f"another download into '{self.folder}' is running") from None
-            yield
+                yield
+            finally:
+                with suppress(OSError):  # not empty: what was received is kept
+                    self.downloads.rmdir()
 
     def _present(self, file: PublishedFile) -> Outcome | None:
         """The outcome of a file that is here already, or None."""
@@ -138,6 +137,7 @@ class Store:
         )
 
     def _fetch_from_url(self, url: str, archive: str, files: list[PublishedFile]) -> list[Outcome]:
+        self.downloads.mkdir(parents=True, exist_ok=True)
         part = self.downloads / f"{archive}.part"
         whole = self.downloads / archive
         for attempt in (1, 2):  # bytes pieced together from a changing server are tried once more

@@ -97,7 +97,6 @@ def make_job(
 def run_job(job: InferenceJob, args: argparse.Namespace, out_dir: Path) -> InferenceRun:
     """Run inference and note beside the results how they were made."""
     devices = choose_devices(args.gpus, args.device)
-    out_dir.mkdir(parents=True, exist_ok=True)
     run = run_inference(job, devices, out_dir, args.keep_scenes)
     facts = {"job": asdict(job), "devices": devices, **asdict(run)}
     write_json(out_dir / RUN_FILE, json.loads(json.dumps(facts, default=str)))

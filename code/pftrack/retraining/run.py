@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import math
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
 from pftrack.errors import UserError
 from pftrack.files import write_json
+from pftrack.locks import locked
 from pftrack.paths import CODE, RETRAINING_RECORD
 from pftrack.retraining.child import run_child
 from pftrack.retraining.comparison import compare, losses_table, metrics_table
@@ -86,7 +84,7 @@ def retrain(request: Request) -> int:
     plan = look()
     if request.measure:
         plan.check()
-        with _alone(request.root) as lock:
+        with locked(request.root) as lock:
             for stage in plan.stages:
                 if stage.step_time is None or stage.is_estimate:
                     _measure(stage, request.measure, lock)
@@ -97,7 +95,7 @@ def retrain(request: Request) -> int:
     plan.check()
     passed = True
     results = []
-    with _alone(request.root) as lock:
+    with locked(request.root) as lock:
         for stage in plan.stages:
             _train(plan, stage, lock)
             _evaluate(stage, lock)
@@ -110,24 +108,6 @@ def retrain(request: Request) -> int:
         write_json(request.write_record, record_content(Record(about, tuple(results))))
         print(f"record written: {request.write_record}")
     return 0 if passed else 1
-
-
-@contextmanager
-def _alone(root: Path) -> Iterator[int]:
-    """Hold the folder against a second command; yields the lock's file descriptor."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        file = (root / ".lock").open("w")
-    except OSError as error:
-        raise UserError(f"cannot write in '{root}': {error.strerror}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another retraining works in '{root}': wait for it, or stop it") from (
-                None
-            )
-        yield file.fileno()
 
 
 def _measure(plan: StagePlan, steps: int, lock: int) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pftrack.errors import UserError
+from pftrack.locks import locked
 from pftrack.tracking.job import (
     InferenceJob,
     Report,
@@ -73,12 +75,17 @@ def run_inference(
     Raises:
         UserError: anything wrong with configuration, checkpoint or data, from any process.
     """
-    import time
-
-    from tqdm import tqdm
-
     start = time.perf_counter()
     out_dir = Path(out_dir)
+    with locked(out_dir):
+        return _run_inference(job, devices, out_dir, keep_scenes, start)
+
+
+def _run_inference(
+    job: InferenceJob, devices: list[str], out_dir: Path, keep_scenes: bool, start: float
+) -> InferenceRun:
+    from tqdm import tqdm
+
     dataset = build_split(job)
     identity = job_identity(job, dataset)
     store = SceneStore(out_dir, identity)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pftrack.errors import UserError
+from pftrack.locks import check_writable, locked
 from pftrack.training import distributed
 from pftrack.training.checkpoint import NO_SPACE, find_latest
 from pftrack.training.distributed import World
@@ -60,11 +62,13 @@ def run_training(request: Request) -> int:
     settings = _with_request(read_settings(cfg), request)
     world = distributed.start(request.device)
     work_dir = request.work_dir or Path(cfg.get("work_dir") or _default_work_dir(request))
-    _make_folder(work_dir)
     try:
-        with closing(
-            TrainLog(None if request.dry_run else work_dir, world.is_main, settings.tensorboard)
-        ) as log:
+        with (
+            _holding(work_dir, request, world),
+            closing(
+                TrainLog(None if request.dry_run else work_dir, world.is_main, settings.tensorboard)
+            ) as log,
+        ):
             return _train(request, cfg, settings, world, work_dir, log)
     except OSError as error:
         if error.errno not in NO_SPACE:
@@ -199,8 +203,12 @@ def _default_work_dir(request: Request) -> str:
     return f"work_dirs/{request.config_file.stem}"
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the work dir '{folder}': {error.strerror}") from error
+@contextmanager
+def _holding(folder: Path, request: Request, world: World) -> Iterator[None]:
+    """The work dir, held by the main process; a dry run only looks whether it could be."""
+    if request.dry_run or not world.is_main:
+        check_writable(folder)
+        yield
+        return
+    with locked(folder):
+        yield

@@ -170,7 +170,7 @@ def test_offline_from_a_folder(tmp_path, loose):
 
 def test_two_downloads_at_once(tmp_path, server):
     store = make_store(tmp_path, server)
-    with store._alone(), pytest.raises(UserError, match="another download"):
+    with store._alone(), pytest.raises(UserError, match="another process works in"):
         get(tmp_path, server)
 
 

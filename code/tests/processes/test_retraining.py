@@ -85,7 +85,7 @@ def test_a_folder_is_worked_on_by_one_command_at_a_time(tmp_path, capsys, option
         line = mistake(
             capsys, "--record", record, "--work-dir", root, "--gpus", 0, "--cfg-options", *options
         )
-    assert "another retraining works in" in line
+    assert "another process works in" in line
 
 
 # ---------------------------------------------------------------- running

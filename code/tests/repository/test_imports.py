@@ -20,6 +20,7 @@ ORDER = (
     "memory",
     "pickles",
     "files",
+    "locks",
     "nuscenes.facts",
     "geometry",
     "structures",
@@ -50,6 +51,7 @@ BY_NAME = {
     *(f"laboratory.parity.{check.split(':')[0]}" for check in CHECKS.values()),  # test_compare.py
     "pftrack.models.dense_heads.detr3d_head",  # models/__init__.py imports every component
     "pftrack.models.layers.transformer",
+    *modules("laboratory/battery"),  # run.py imports the others, and tools/battery.py runs them
     "pftrack.compatibility.mm",  # processes/test_mm.py, in a fresh interpreter
     "pftrack.training.run",  # processes/test_training_cli.py, through the command
     "pftrack.visualization.video",  # processes/test_command_lines.py, through the command
