@@ -79,7 +79,8 @@ class _Tables:
         self.tables: dict[str, list[dict[str, Any]]] = {name: [] for name in _TABLES}
         self.results: dict[str, list[dict[str, Any]]] = {}
         t = self.tables
-        for name in (*CATEGORIES.values(), "static_object.bicycle_rack", "movable_object.barrier"):
+        others = ("static_object.bicycle_rack", "movable_object.barrier")
+        for name in dict.fromkeys((*CATEGORIES.values(), *others)):
             t["category"].append({"token": _token("category", name), "name": name, "index": 0})
         for level in range(1, 5):
             t["visibility"].append({"token": str(level), "level": f"v{level}", "description": ""})

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 import ast
+import math
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,16 +43,48 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     except FileNotFoundError as error:
         _forget_frames(error)
         raise UserError(f"config {path}: {error}; check its _base_") from None
-    except Exception as error:  # whatever the file's own Python code raises
+    except (Exception, SystemExit) as error:  # whatever the file's own Python code raises
         _forget_frames(error)
         raise UserError(f"config {path} cannot be read: {type(error).__name__}: {error}") from None
     for override in overrides:
         _apply(cfg, override)
+    _check(cfg)
     import_plugins(cfg, found)
     return cfg
 
 
-def _forget_frames(error: Exception) -> None:
+# Sections that are read by everything; training's own are checked by training/mm_config.py.
+_SECTIONS = ("model", "data", "custom_imports")
+
+
+def _check(cfg: Config) -> None:
+    """Sections are dicts and numbers finite, whoever reads them later."""
+    data = cfg.get("data")
+    parts = {name: cfg.get(name) for name in _SECTIONS}
+    splits = ("train", "val", "test", "test_tracking")
+    parts |= {f"data.{s}": data.get(s) for s in splits if isinstance(data, Mapping)}
+    for name, section in parts.items():
+        if section is not None and not isinstance(section, Mapping):
+            raise UserError(f"setting '{name}' in the config: expected a dict, got {section!r:.80}")
+    for path, number in _numbers(cfg._cfg_dict, ""):
+        # An infinite norm is the largest of the gradients.
+        if math.isnan(number) or (math.isinf(number) and not path.endswith("norm_type")):
+            raise UserError(f"setting '{path}' in the config: {number} is not a finite number")
+
+
+def _numbers(node: Any, path: str) -> Iterator[tuple[str, float]]:
+    """Every float of a configuration with its dotted path."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _numbers(value, f"{path}.{key}".lstrip("."))
+    elif isinstance(node, (list, tuple)):
+        for number, value in enumerate(node):
+            yield from _numbers(value, f"{path}.{number}")
+    elif isinstance(node, float):
+        yield path, node
+
+
+def _forget_frames(error: BaseException) -> None:
     """End what mmcv has open when it fails: a temporary file whose folder is gone already, and
     whose destructor would say so."""
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None

@@ -9,8 +9,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 from urllib.parse import quote
+
+import msgspec
+
+from pftrack.errors import UserError
+
+T = TypeVar("T")
+_LARGEST_JSON = 64 << 20
 
 
 def safe_name(name: str) -> str:
@@ -66,6 +73,34 @@ def atomic(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     encoding = None if "b" in mode else "utf-8"
     with atomic_path(path) as temporary, open(temporary, mode, encoding=encoding) as file:
         yield file
+
+
+def read_json(path: str | Path, kind: type[T], what: str, remedy: str) -> T:
+    """A small JSON file as a declared type (a dataclass, a ``msgspec.Struct``, ...).
+
+    Args:
+        what: it is, for the message.  remedy: what to do about a wrong one.
+
+    Raises:
+        UserError: it cannot be read, is no JSON or not of that type; the first fault is named.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > _LARGEST_JSON:
+            raise ValueError(f"{path.stat().st_size} bytes are too many")
+        # NaN is not in the standard, but in files that Python has written.
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        return msgspec.convert(content, kind, str_keys=True)
+    except OSError as error:
+        raise UserError(f"cannot read {what} '{path}': {error.strerror}; {remedy}") from error
+    except (ValueError, RecursionError) as error:  # msgspec's are ValueErrors
+        raise UserError(f"{what} '{path}' is malformed: {_line(error)}; {remedy}") from error
+
+
+def _line(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "lists within lists without end"
+    return " ".join(str(error).replace("`", "").split())[:300]
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -27,8 +27,13 @@ def import_plugins(cfg: Mapping[str, Any], config_file: Path) -> None:
         UserError: there is no such module, or it cannot be imported.
     """
     custom = cfg.get("custom_imports") or {}
-    names = custom.get("imports", [])
-    for name in [names] if isinstance(names, str) else names:
+    names = custom.get("imports") or []
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) and n for n in names):
+        raise UserError(
+            f"custom_imports.imports in the config: names of modules, not {names!r:.60}"
+        )
+    for name in names:
         try:
             _import(name, Path.cwd(), config_file.parent)
         except UserError as error:
@@ -38,6 +43,8 @@ def import_plugins(cfg: Mapping[str, Any], config_file: Path) -> None:
         return
     if not cfg.get("plugin_dir"):
         raise UserError("plugin=True in the config needs plugin_dir, the folder to import")
+    if not isinstance(cfg["plugin_dir"], str):
+        raise UserError(f"plugin_dir in the config: a folder's name, not {cfg['plugin_dir']!r:.60}")
     folder = Path(cfg["plugin_dir"])
     if folder.as_posix() not in _OURS:
         _import_folder(folder, config_file)

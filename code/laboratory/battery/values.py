@@ -57,6 +57,7 @@ BAD: dict[str, st.SearchStrategy[Any]] = {
     "text": _NO_TEXT,
     "token": st.one_of(_NO_TEXT, st.sampled_from(["", "unknown", "0" * 32, "../x"])),
     "class": st.one_of(_NO_TEXT, st.sampled_from(["", "tram", "CAR", "car "])),
+    "identity": st.sampled_from([None, [], {}, 1.5, True, ["a"]]),
     "list": st.sampled_from([None, 7, "abc", {}, {"a": 1}, 1.5]),
     "dict": st.sampled_from([None, 7, "abc", [], [1], 1.5]),
     "bool": st.sampled_from([None, "yes", 7, [], {}]),

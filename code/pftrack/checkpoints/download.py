@@ -18,6 +18,7 @@ from pftrack.checkpoints.unpack import (
     extract,
     match_members,
     member_names,
+    refuse_too_much,
 )
 from pftrack.errors import UserError
 from pftrack.locks import locked
@@ -190,10 +191,12 @@ class Store:
         fingerprint = self.lock.compare(archive.name, archive)
         names = member_names(archive)
         matches = [match_members(names, file) for file in files]
+        refuse_too_much(archive, [member for members in matches for member in members])
         for members in matches:
             for member, path in members.items():
                 extract(archive, member, self.folder / path)
-        self.lock.record(archive.name, fingerprint)
+        if any(matches):
+            self.lock.record(archive.name, fingerprint)
         outcomes = []
         for file, members in zip(files, matches, strict=True):
             outcomes.append(

@@ -6,9 +6,11 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pftrack.errors import UserError
-from pftrack.files import atomic
+from msgspec import Meta
+
+from pftrack.files import atomic, read_json
 
 LOCK_NAME = "manifest.lock.json"
 
@@ -17,8 +19,8 @@ LOCK_NAME = "manifest.lock.json"
 class Fingerprint:
     """A file's size in bytes and its SHA-256."""
 
-    size: int
-    sha256: str
+    size: Annotated[int, Meta(ge=0)]
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
     @classmethod
     def of(cls, path: Path) -> Fingerprint:
@@ -41,13 +43,12 @@ class Lock:
         self.path = folder / LOCK_NAME
         self.entries: dict[str, Fingerprint] = {}
         if self.path.exists():
-            try:
-                content = json.loads(self.path.read_text())
-                self.entries = {name: Fingerprint(**entry) for name, entry in content.items()}
-            except (ValueError, TypeError, AttributeError) as error:
-                raise UserError(
-                    f"'{self.path}' is damaged ({error}); delete it to record the files anew"
-                ) from error
+            self.entries = read_json(
+                self.path,
+                dict[str, Fingerprint],
+                "the record",
+                "delete it to record the files anew",
+            )
 
     def compare(self, name: str, path: Path, known: Fingerprint | None = None) -> Fingerprint:
         """The fingerprint of a file, after comparing it with the record (or with ``known``).

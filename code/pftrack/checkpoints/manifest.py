@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from pftrack.errors import UserError
+from pftrack.files import read_json
 from pftrack.paths import CHECKPOINTS_DIR
 
+Text = Annotated[str, Meta(min_length=1)]
 MANIFEST = CHECKPOINTS_DIR / "manifest.json"
 
 
@@ -32,16 +35,16 @@ class PublishedFile:
         size, sha256: known in advance, or None: recorded on first use.
     """
 
-    name: str
-    path: str
-    archive: str
-    members: tuple[str, ...]
-    kind: str
+    name: Text
+    path: Text
+    archive: Text
+    members: Annotated[tuple[Text, ...], Meta(min_length=1)]
+    kind: Text
     verified: bool = False
     config: str | None = None
     published: dict[str, Any] = field(default_factory=dict)
     optional: bool = False
-    size: int | None = None
+    size: Annotated[int, Meta(ge=0)] | None = None
     sha256: str | None = None
 
     @property
@@ -53,9 +56,9 @@ class PublishedFile:
 class Manifest:
     """All published files and where their archives are."""
 
-    base_url: str
-    license: str
-    files: tuple[PublishedFile, ...]
+    base_url: Text
+    license: Text
+    files: Annotated[tuple[PublishedFile, ...], Meta(min_length=1)]
 
     def select(self, only: list[str]) -> list[PublishedFile]:
         """Files by name, path, archive or kind; all of them when ``only`` is empty.
@@ -92,20 +95,11 @@ def load_manifest(path: Path = MANIFEST) -> Manifest:
     Raises:
         UserError: it is missing, not JSON, lacks a field, or names a path outside its folder.
     """
-    try:
-        content = json.loads(path.read_text())
-        files = tuple(
-            PublishedFile(**{**entry, "members": tuple(entry["members"])})
-            for entry in content["files"]
-        )
-        manifest = Manifest(content["base_url"], content["license"], files)
-    except OSError as error:
-        raise UserError(f"cannot read the manifest '{path}': {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"the manifest '{path}' is malformed: {error}") from error
+    manifest = read_json(path, Manifest, "the manifest", "it is part of this project: restore it")
     for file in manifest.files:
         for name in (file.path, file.archive):
             pure = PurePosixPath(name)
-            if pure.is_absolute() or ".." in pure.parts or "\\" in name or not pure.parts:
-                raise UserError(f"the manifest '{path}' names a path outside its folder: '{name}'")
+            unsafe = "\\" in name or ":" in name or not name.isprintable()
+            if pure.is_absolute() or ".." in pure.parts or unsafe or not pure.parts:
+                raise UserError(f"the manifest '{path}' names a path outside its folder: {name!r}")
     return manifest

@@ -79,6 +79,27 @@ def match_members(names: list[str], file: PublishedFile) -> dict[str, str]:
     return {}
 
 
+def refuse_too_much(archive: Path, members: list[str]) -> None:
+    """Refuse an archive whose chosen members together unpack to more than is plausible.
+
+    Raises:
+        DamagedArchive: it cannot be read.  RefusedArchive: it unpacks to too much.
+    """
+    try:
+        with zipfile.ZipFile(archive) as source:
+            chosen = [source.getinfo(member) for member in members]
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
+        raise DamagedArchive(str(error)) from error
+    for info in chosen:
+        _refuse_bomb(archive, info)
+    size, packed = sum(i.file_size for i in chosen), archive.stat().st_size
+    if size > RATIO_MATTERS_FROM and size > MAX_RATIO * packed:
+        raise RefusedArchive(
+            f"archive '{archive.name}' is refused: {len(chosen)} members would unpack to "
+            f"{size / 1e9:.1f} GB ({size / max(packed, 1):.0f} times its size)"
+        )
+
+
 def extract(archive: Path, member: str, target: Path) -> None:
     """Write one member to ``target``, completely or not at all.
 

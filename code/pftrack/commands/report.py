@@ -24,12 +24,12 @@ def main() -> int:
     if not args.result.is_file():
         raise UserError(f"no results file {args.result}")
 
-    run = commands.read_run_file(args.result) or {}
+    run = commands.read_run_file(args.result)
     commands.evaluate_and_report(
         args.result,
-        args.dataroot or run.get("data_root") or "data/nuscenes",
-        args.version or run.get("version") or TRAINVAL,
-        args.split or run.get("job", {}).get("split") or "val",
+        args.dataroot or (run.data_root if run else "data/nuscenes"),
+        args.version or (run.version if run else TRAINVAL),
+        args.split or (run.job.split if run else "val"),
         args.out or args.result.resolve().parent,
     )
     return 0

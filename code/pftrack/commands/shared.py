@@ -7,14 +7,17 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from pftrack.commands.data_arguments import add_data_options
 from pftrack.devices import add_device_option, choose_devices
-from pftrack.files import write_json
+from pftrack.files import read_json, write_json
 from pftrack.tracking.job import RUN_FILE, InferenceJob, tracking_section
 from pftrack.tracking.runner import InferenceRun, run_inference
 
+Text = Annotated[str, msgspec.Meta(min_length=1)]
 PUBLISHED_SOURCE = "PF-Track (CVPR 2023), nuScenes val"
 
 
@@ -168,26 +171,53 @@ def report_facts(result: Path, version: str, split: str) -> Any:
     run = read_run_file(result)
     if run is None:
         return facts
-    job = run["job"]
-    checkpoint = Path(job["checkpoint"])
+    job = run.job
+    checkpoint = Path(job.checkpoint)
     facts.title = f"{checkpoint.resolve().parent.name}/{checkpoint.name}"
-    facts.checkpoint, facts.config = job["checkpoint"], job["config"]
-    facts.published = published_metrics(job["config"])
+    facts.checkpoint, facts.config = job.checkpoint, job.config
+    facts.published = published_metrics(job.config)
     facts.published_source = PUBLISHED_SOURCE
-    facts.frames, facts.wall_seconds = run["frames"], run["wall_seconds"]
-    facts.stage_seconds, facts.devices = run["seconds"], run["devices"]
-    facts.options = {k: str(job[k]) for k in ("precision", "fuse_conv_bn", "compile")}
+    facts.frames, facts.wall_seconds = run.frames, run.wall_seconds
+    facts.stage_seconds, facts.devices = run.seconds, run.devices
+    facts.options = {k: str(getattr(job, k)) for k in ("precision", "fuse_conv_bn", "compile")}
     return facts
 
 
-def read_run_file(result: Path) -> dict[str, Any] | None:
-    """``run.json`` beside a results file, None when there is none for exactly this file."""
-    path = result.resolve().parent / RUN_FILE
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+class RunJob(msgspec.Struct, frozen=True):
+    """The job of a run, as far as it is read."""
+
+    config: Text
+    checkpoint: Text
+    split: Text
+    precision: str
+    fuse_conv_bn: bool
+    compile: bool
+
+
+class RunFile(msgspec.Struct, frozen=True):
+    """``run.json``: how a results file was made, as far as it is read."""
+
+    job: RunJob
+    result_path: Text
+    data_root: Text
+    version: Text
+    devices: list[str]
+    frames: Annotated[int, msgspec.Meta(ge=0)]
+    wall_seconds: Annotated[float, msgspec.Meta(gt=0)]
+    seconds: dict[str, float]
+
+
+def read_run_file(result: Path) -> RunFile | None:
+    """``run.json`` beside a results file, None when there is none for exactly this file.
+
+    Raises:
+        UserError: it is not what a run writes.
+    """
+    path = result.parent / RUN_FILE
+    if not path.exists():
         return None
-    return run if Path(run.get("result_path", "")).name == result.name else None
+    run = read_json(path, RunFile, "how the results were made,", "delete it, it is not necessary")
+    return run if Path(run.result_path).name == result.name else None
 
 
 def published_metrics(config: str) -> dict[str, float]:

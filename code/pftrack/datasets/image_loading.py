@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import cv2
 import numpy as np
 import simplejpeg
+from PIL import Image
 
 from pftrack.errors import UserError
+
+MOST_PIXELS = 1 << 26  # of an image: nuScenes' have 1.4 million
 
 
 def read_image(image: np.ndarray | str | Path) -> np.ndarray:
@@ -47,8 +51,18 @@ def read_image(image: np.ndarray | str | Path) -> np.ndarray:
 
 def _decode(data: bytes) -> np.ndarray | None:
     if not data.startswith(b"\xff\xd8"):
-        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        try:
+            with Image.open(io.BytesIO(data)) as header:
+                width, height = header.size
+            if height * width > MOST_PIXELS:  # a few bytes can claim gigabytes
+                return None
+            return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, cv2.error):
+            return None
     try:
+        height, width = simplejpeg.decode_jpeg_header(data)[:2]
+        if height * width > MOST_PIXELS:
+            return None
         return simplejpeg.decode_jpeg(data, colorspace="BGR")
     except ValueError:  # "premature end of JPEG file" and its like
         return None

@@ -12,6 +12,9 @@ from typing import Any
 
 from pftrack.errors import UserError
 from pftrack.evaluation.config import TrackingConfig
+from pftrack.nuscenes.results_file import read_results
+
+_DETECTION = ("velocity", "detection_name", "detection_score")
 
 
 def evaluate_tracking_devkit(
@@ -76,9 +79,21 @@ def evaluate_detection_devkit(
     out_dir = Path(out_dir)
     if not (Path(dataroot) / version).is_dir():
         raise UserError(f"no nuScenes tables in {Path(dataroot) / version}: check the data folder")
+    for token, boxes in read_results(result_path):
+        for i, box in enumerate(boxes):
+            lacking = [name for name in _DETECTION if box.get(name) is None]
+            if lacking:
+                raise UserError(f"{result_path}: box {i} of sample '{token}': no {lacking[0]}")
+    try:
+        database = NuScenes(version=version, dataroot=str(dataroot), verbose=False)
+    except (AssertionError, OSError, KeyError, ValueError, TypeError) as error:
+        raise UserError(
+            f"the devkit cannot read the data set {dataroot}: {' '.join(str(error).split())}; it "
+            "wants maps/ and all tables, see nuscenes.org"
+        ) from error
     try:
         evaluation = DetectionEval(
-            NuScenes(version=version, dataroot=str(dataroot), verbose=False),
+            database,
             config=config_factory("detection_cvpr_2019"),
             result_path=str(result_path),
             eval_set=split,

@@ -26,6 +26,15 @@ _CHUNK = 20_000
 _VECTORS = {"translation": 3, "size": 3, "rotation": 4}
 _INTEGERS = ("timestamp", "is_key_frame", "num_lidar_pts", "num_radar_pts")
 _TEXT = ("name", "channel", "filename", "camera_intrinsic", "visibility_token")
+_UNIT = 1e-2  # by how much the length of a quaternion may differ from one
+_LIMITS = {
+    "translation": "finite numbers",
+    "size": "positive numbers",
+    "rotation": "a unit quaternion",
+    "timestamp": "a positive number",
+    "camera_intrinsic": "a 3 x 3 camera matrix",
+    **dict.fromkeys(("is_key_frame", "num_lidar_pts", "num_radar_pts"), "no negative number"),
+}
 # What :func:`load_tables` reads.
 _COLUMNS = {
     "scene": ("token", "name"),
@@ -148,7 +157,16 @@ def read_columns(
         if len(rows) == _CHUNK:
             flush()
     flush()
-    return {name: _join([chunk[name] for chunk in chunks]) for name in names}
+    columns = {name: _join([chunk[name] for chunk in chunks]) for name in names}
+    for name, values in columns.items():
+        wrong = _wrong_rows(name, values)
+        if wrong is not None and wrong.any():
+            row = int(np.argmax(wrong))
+            raise UserError(
+                f"table {path}, column '{name}': {_LIMITS[name]} expected, not "
+                f"{values[row] if isinstance(values, list) else values[row].tolist()}"
+            )
+    return columns
 
 
 def _read_table(
@@ -169,14 +187,52 @@ def _read_table(
 def _column(path: Path, name: str, values: Any) -> Any:
     try:
         if name in _VECTORS:
-            return np.array(values, dtype=np.float64).reshape(len(values), _VECTORS[name])
+            numbers = _numbers(values, "fiu").astype(np.float64, copy=False)
+            return numbers.reshape(len(values), _VECTORS[name])
         if name in _INTEGERS:
-            return np.array(values, dtype=np.int64)
+            return _numbers(values, "biu").astype(np.int64, copy=False)
+        if name in ("camera_intrinsic", "visibility_token"):
+            return list(values)
+        if not {str}.issuperset(map(type, values)):
+            raise TypeError("texts expected")
         if name in _TEXT:
             return list(values)
         return np.array(values, dtype=np.bytes_) if values else np.empty(0, "S1")
-    except (ValueError, TypeError, UnicodeError) as error:
+    except (ValueError, TypeError, UnicodeError, OverflowError) as error:
         raise UserError(f"table {path}, column '{name}': unexpected values ({error})") from None
+
+
+def _numbers(values: Any, kinds: str) -> np.ndarray:
+    array = np.array(values) if values else np.zeros(0, np.int64)
+    if array.dtype.kind not in kinds:
+        raise TypeError("numbers expected")
+    return array
+
+
+def _wrong_rows(name: str, values: Any) -> np.ndarray | None:
+    """[n] rows of a column whose values make no sense; None: any value does."""
+    if name in _VECTORS:
+        wrong = ~np.isfinite(values).all(axis=1)
+        if name == "rotation":
+            wrong |= np.abs(np.linalg.norm(values, axis=1) - 1) > _UNIT
+        elif name == "size":
+            wrong |= (values <= 0).any(axis=1)
+        return wrong
+    if name in _INTEGERS:
+        low = 1 if name == "timestamp" else 0
+        return values < low
+    if name == "camera_intrinsic":
+        return np.array([bool(value) and not _is_camera(value) for value in values], dtype=bool)
+    return None
+
+
+def _is_camera(value: Any) -> bool:
+    """Whether it is a 3 x 3 matrix with positive focal lengths."""
+    try:
+        k = _numbers(value, "fiu")
+    except (TypeError, ValueError):
+        return False
+    return k.shape == (3, 3) and bool(np.isfinite(k).all() and k[0, 0] > 0 and k[1, 1] > 0)
 
 
 def _join(chunks: list[Any]) -> Any:
@@ -202,6 +258,13 @@ class TokenIndex:
         self.table = table
         self.order = np.argsort(tokens, kind="stable")
         self.tokens = tokens[self.order]
+        twice = np.flatnonzero(self.tokens[1:] == self.tokens[:-1])
+        if len(twice):
+            raise UserError(
+                f"table {table}: the token '{self.tokens[twice[0]].decode()}' is there "
+                f"{1 + int((self.tokens[1:] == self.tokens[twice[0]]).sum())} times: the nuScenes "
+                "metadata is damaged, unpack it again"
+            )
 
     def rows(
         self, table: str, column: str, tokens: np.ndarray, optional: bool = False
@@ -253,6 +316,7 @@ def resolve_tokens(tables: Tables) -> None:
         tokens = columns[column]
         name = column.removesuffix("_token") + "_row"
         columns[name] = index[target].rows(table, column, tokens, optional)
+    _check_chain("sample_annotation", tables.sample_annotation, _times(tables))
     data = tables.sample_data
     channels = tables.calibrated_sensor["channel"]
     data["channel"] = np.array([channels[row] for row in data["calibrated_sensor_row"]])
@@ -262,3 +326,24 @@ def resolve_tokens(tables: Tables) -> None:
     data["prev_row"][lidar] = index["sample_data"].rows(
         "sample_data", "prev", data["prev"][lidar], optional=True
     )
+    _check_chain("sample_data", data, data["timestamp"])
+
+
+def _times(tables: Tables) -> np.ndarray:
+    """[n] time of each annotation's sample."""
+    return tables.sample["timestamp"][tables.sample_annotation["sample_row"]]
+
+
+def _check_chain(table: str, columns: Columns, time: np.ndarray) -> None:
+    """Refuse a ``prev`` that is not earlier or a ``next`` that is not later: no chain is a ring."""
+    for name, sign in (("prev_row", -1), ("next_row", 1)):
+        if name not in columns:
+            continue
+        rows = np.flatnonzero(columns[name] >= 0)
+        wrong = rows[sign * (time[columns[name][rows]] - time[rows]) <= 0]
+        if len(wrong):
+            raise UserError(
+                f"table {table}, row '{columns['token'][wrong[0]].decode()}': "
+                f"{name.removesuffix('_row')} is not {'later' if sign > 0 else 'earlier'}: the "
+                "nuScenes metadata is damaged, unpack it again"
+            )

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pftrack.files import atomic
+from pftrack.files import atomic, read_json
 from pftrack.training import distributed
 from pftrack.training.distributed import World
 from pftrack.training.settings import EvaluationSettings
@@ -72,7 +72,8 @@ class EvaluationHistory:
     def read(self) -> dict[int, dict[str, float]]:
         if not self.path.is_file():
             return {}
-        return {int(epoch): m for epoch, m in json.loads(self.path.read_text()).items()}
+        remedy = "delete it, or correct it"
+        return read_json(self.path, dict[int, dict[str, float]], "the list of evaluations", remedy)
 
     def is_due(self, epoch: int) -> bool:
         """True after whole epoch ``epoch`` when the settings ask for it and it was not done."""

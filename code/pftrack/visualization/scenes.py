@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -147,7 +146,7 @@ def boxes_of_samples(path: Path, tokens: Collection[str]) -> dict[str, Boxes]:
         UserError: not a results file, or none of the samples is in it.
     """
     found = {
-        token: _boxes(path, token, boxes) for token, boxes in read_results(path) if token in tokens
+        token: Boxes.from_rows(boxes) for token, boxes in read_results(path) if token in tokens
     }
     if not found:
         raise UserError(
@@ -155,10 +154,3 @@ def boxes_of_samples(path: Path, tokens: Collection[str]) -> dict[str, Boxes]:
             "dataset? See --dataroot, --version, --split"
         )
     return found
-
-
-def _boxes(path: Path, token: str, boxes: Any) -> Boxes:
-    try:
-        return Boxes.from_rows(boxes)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: sample '{token}' holds a malformed box: {error!r}") from error

@@ -8,6 +8,10 @@ import pytest
 from pftrack.errors import UserError
 from pftrack.nuscenes.results_file import is_detection_file, read_results
 
+PLACE = {"translation": [1, 2, 3], "size": [2, 4, 1.5], "rotation": [1, 0, 0, 0]}
+BOX = {**PLACE, "tracking_name": "car", "tracking_score": 0.5, "tracking_id": "7"}
+NAN = float("nan")
+
 
 def write(path: Path, content: object) -> Path:
     path.write_text(content if isinstance(content, str) else json.dumps(content))
@@ -15,7 +19,7 @@ def write(path: Path, content: object) -> Path:
 
 
 def test_samples_in_order_and_everything_else_by_name(tmp_path: Path) -> None:
-    results = {"b": [{"tracking_id": "1"}], "a": []}
+    results = {"b": [{**BOX, "tracking_id": "1"}], "a": []}
     path = write(tmp_path / "r.json", {"meta": {"use_camera": True}, "results": results, "x": 1})
     others: dict = {}
     assert list(read_results(path, others)) == list(results.items())
@@ -25,8 +29,8 @@ def test_samples_in_order_and_everything_else_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("results", "detection"),
     [
-        ({"a": [], "b": [{"detection_name": "car"}]}, True),
-        ({"a": [{"tracking_name": "car"}]}, False),
+        ({"a": [], "b": [{**PLACE, "detection_name": "car"}]}, True),
+        ({"a": [BOX]}, False),
         ({"a": []}, False),
     ],
 )
@@ -46,3 +50,32 @@ def test_the_first_box_tells_detection_from_tracking(tmp_path, results, detectio
 def test_damaged_files(tmp_path: Path, content: object, message: str) -> None:
     with pytest.raises(UserError, match=message):
         list(read_results(write(tmp_path / "r.json", content)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"translation": [1, 2]}, r"translation must be 3 finite numbers, not \[1, 2\]"),
+        ({"translation": [1, 2, NAN]}, "translation must be 3 finite numbers"),
+        ({"size": [1, 0, 1]}, "size must be 3 finite numbers above 0"),
+        ({"rotation": [0, 0, 0, 0]}, "rotation must be a unit quaternion, not"),
+        ({"rotation": [1, 0, 0, "0"]}, "rotation must be 4 finite numbers"),
+        ({"velocity": [float("inf"), 0]}, "velocity must be 2 numbers"),
+        ({"tracking_score": 1.5}, "tracking_score must be a finite number from 0 to 1, not 1.5"),
+        ({"tracking_score": -0.1}, "tracking_score must be a finite number from 0 to 1"),
+        ({"tracking_name": "tram"}, "unknown tracking_name 'tram'"),
+        ({"tracking_name": None}, "neither a tracking_name nor a detection_name"),
+        ({"tracking_id": [1]}, "tracking_id must be a string"),
+        ({"sample_token": "b"}, "it names another sample_token, 'b'"),
+        ({"forecasting": [[0, NAN]]}, r"forecasting must be a list of finite \(x, y\) steps"),
+    ],
+)
+def test_wrong_boxes_are_named(tmp_path: Path, change: dict, message: str) -> None:
+    path = write(tmp_path / "r.json", {"results": {"a": [BOX, {**BOX, **change}]}})
+    with pytest.raises(UserError, match=f"box 1 of sample 'a': {message}"):
+        list(read_results(path))
+
+
+def test_unknown_velocities_are_allowed(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.json", {"results": {"a": [{**BOX, "velocity": [NAN, NAN]}]}})
+    assert len(dict(read_results(path))["a"]) == 1
