@@ -94,6 +94,14 @@ def _forget_frames(error: BaseException) -> None:
         sys.unraisablehook = hook
 
 
+def config_text(cfg: Config) -> str:
+    """A configuration with everything expanded, as Python where mmcv can write it so."""
+    try:
+        return str(cfg.pretty_text)
+    except Exception:  # mmcv does not quote what is in texts
+        return repr(cfg._cfg_dict)
+
+
 def configuration_name(path: str | Path) -> str:
     """``petr/f3_q5_800x320`` for that configuration, and for what the release calls f3_q500_..."""
     path = Path(path)
@@ -177,7 +185,7 @@ def main() -> None:
     parser.add_argument("config")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_args()
-    sys.stdout.write(load_config(args.config, args.overrides).pretty_text.rstrip() + "\n")
+    sys.stdout.write(config_text(load_config(args.config, args.overrides)).rstrip() + "\n")
 
 
 if __name__ == "__main__":

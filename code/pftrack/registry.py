@@ -10,8 +10,10 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import is_dataclass
+from typing import Any, get_type_hints
 
+import msgspec
 from mmcv.utils import Registry
 
 from pftrack.errors import UserError
@@ -41,16 +43,41 @@ def build_model(cfg: Mapping[str, Any], **defaults: Any) -> Any:
     if isinstance(cfg["type"], str):
         cfg["type"] = find_model(cfg["type"])
     pretrained = _take_pretrained(cfg)
+    check_arguments(cfg["type"], cfg)
     try:
         built = MODELS.build(cfg)
-    except (TypeError, ValueError) as error:
-        # A TypeError for the arguments themselves names one; a ValueError is about its value.
-        if isinstance(error, ValueError) or "argument" in str(error):
-            raise UserError(f"model in the config: {error}") from error
+    except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
+        # A TypeError for the arguments themselves names one; the others are about a value.
+        if not isinstance(error, TypeError) or "argument" in str(error):
+            reason = " ".join(str(error).split())
+            raise UserError(f"model in the config: {reason}") from error
         raise
     if pretrained is not None:
         built.init_cfg = pretrained
     return built
+
+
+def check_arguments(component: Any, settings: Mapping[str, Any]) -> None:
+    """Compare what a configuration says with the types that a component of ours declares.
+
+    Raises:
+        UserError: a value of another type.
+    """
+    if not getattr(component, "__module__", "").startswith("pftrack."):
+        return
+    declared = component if is_dataclass(component) else component.__init__
+    hints = get_type_hints(declared, include_extras=True)
+    for name, value in settings.items():
+        if name in hints and name != "type":
+            try:
+                msgspec.convert(value, hints[name])
+            except msgspec.ValidationError as error:
+                reason = str(error).replace("`", "")
+                raise UserError(
+                    f"{component.__name__}.{name} in the config: {reason} ({value!r:.80})"
+                ) from error
+            except TypeError:  # a type that only Python understands
+                continue
 
 
 def is_pretrained(setting: Any) -> bool:

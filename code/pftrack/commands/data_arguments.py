@@ -15,3 +15,12 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--version", help="whose info files, e.g. v1.0-mini; default: those the config names"
     )
+
+
+def add_strict_option(parser: argparse.ArgumentParser) -> None:
+    """Option of commands that evaluate."""
+    parser.add_argument(
+        "--strict-split",
+        action="store_true",
+        help="every scene of the split must be there, as the official server demands",
+    )

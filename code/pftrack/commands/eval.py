@@ -11,5 +11,7 @@ def main() -> int:
     if args.split == "test":
         print(f"the test split has no annotations: results to submit are in {run.result_path}")
         return commands.status_of(run)
-    commands.evaluate_and_report(run.result_path, run.data_root, run.version, args.split, work_dir)
+    commands.evaluate_and_report(
+        run.result_path, run.data_root, run.version, args.split, work_dir, args.strict_split
+    )
     return commands.status_of(run)

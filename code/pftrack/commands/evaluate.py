@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from pftrack.commands.data_arguments import add_strict_option
 from pftrack.nuscenes.versions import TRAINVAL, official_split
 
 
@@ -22,6 +23,7 @@ def parse_args() -> argparse.Namespace:
         help="fast: this project's; devkit: the official one; both: compare them",
     )
     parser.add_argument("--config", help="metric configuration in the devkit's format")
+    add_strict_option(parser)
     parser.add_argument("--out", help="folder for the metrics; default: metrics/ beside RESULT")
     return parser.parse_args()
 
@@ -62,6 +64,8 @@ def main() -> int:
             args.split,
             config,
             lambda _name: bar.update(),
+            # The devkit has the official rule only.
+            args.strict_split or args.engine != "fast",
         )
     summary, forecasting = write_all(evaluation, out)
 
@@ -81,6 +85,8 @@ def main() -> int:
         worst, where = max(found)
         if args.engine == "devkit":
             summary = official
+    if evaluation.partial:
+        print(evaluation.partial)
     print(tracking_table(summary))
     print()
     print(forecasting_table(forecasting))

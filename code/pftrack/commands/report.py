@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from pftrack.commands.data_arguments import add_strict_option
 from pftrack.errors import UserError
 from pftrack.nuscenes.versions import TRAINVAL
 
@@ -20,6 +21,7 @@ def main() -> int:
     parser.add_argument("--version", help="default: from run.json beside RESULT, v1.0-trainval")
     parser.add_argument("--split", help="default: from run.json beside RESULT, val")
     parser.add_argument("--out", type=Path, help="folder; default: beside RESULT")
+    add_strict_option(parser)
     args = parser.parse_args()
     if not args.result.is_file():
         raise UserError(f"no results file {args.result}")
@@ -31,5 +33,6 @@ def main() -> int:
         args.version or (run.version if run else TRAINVAL),
         args.split or (run.job.split if run else "val"),
         args.out or args.result.resolve().parent,
+        args.strict_split,
     )
     return 0

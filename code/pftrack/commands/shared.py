@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from pftrack.commands.data_arguments import add_data_options
+from pftrack.commands.data_arguments import add_data_options, add_strict_option
 from pftrack.devices import add_device_option, choose_devices
 from pftrack.files import read_json, write_json
 from pftrack.tracking.job import RUN_FILE, InferenceJob, tracking_section
@@ -29,6 +29,7 @@ def add_job_options(parser: argparse.ArgumentParser, gpus: int = 1) -> None:
     add_device_option(parser)
     parser.add_argument("--split", default="val", help="train, val or test (val)")
     add_data_options(parser)
+    add_strict_option(parser)
     parser.add_argument("--precision", choices=["fp32", "fp16", "bf16"], default="fp32")
     parser.add_argument("--fuse-conv-bn", action="store_true", help="fold batch norms, faster")
     parser.add_argument("--compile", action="store_true", help="torch.compile, slow to start")
@@ -139,9 +140,12 @@ def find_config(config: str | None, checkpoint: Path) -> Path:
 
 
 def evaluate_and_report(
-    result: Path, dataroot: str, version: str, split: str, out_dir: Path
+    result: Path, dataroot: str, version: str, split: str, out_dir: Path, strict: bool = False
 ) -> dict[str, Any]:
     """Tracking and forecasting metrics of a results file, and its report, to ``out_dir``.
+
+    Args:
+        strict: every scene of the split must be there.
 
     Returns:
         the metrics summary.
@@ -152,12 +156,16 @@ def evaluate_and_report(
     from pftrack.report.render import write_report
 
     print(f"metrics of {result} ...", flush=True)
-    evaluation = evaluate_file(result, dataroot, version, split)
+    evaluation = evaluate_file(result, dataroot, version, split, strict=strict)
     summary, forecasting = write_all(evaluation, out_dir)
+    if evaluation.partial:
+        print(evaluation.partial)
     print(tracking_table(summary))
     print()
     print(forecasting_table(forecasting))
     facts = report_facts(result, version, split)
+    if evaluation.partial:
+        facts.title += f" ({evaluation.partial})"
     paths = write_report(evaluation, facts, out_dir, forecasting)
     print(f"\nmetrics in {out_dir}, report: {paths['html']}")
     return summary

@@ -13,7 +13,7 @@ from pftrack.datasets.nuscenes_tracking_dataset import NuScenesTrackingDataset
 from pftrack.datasets.release_pipelines import PIPELINE_KEYS, settings_from_pipelines
 from pftrack.errors import UserError
 from pftrack.nuscenes.versions import SPLITS, info_file_name
-from pftrack.registry import DATASETS
+from pftrack.registry import DATASETS, check_arguments
 
 
 def build_dataset(
@@ -34,11 +34,12 @@ def build_dataset(
         raise UserError(f"the config has no 'data.{split}'")
     _check_mode(section, split)
     section = {"classes": class_names(cfg), **section, "test_mode": split != "train", **overrides}
-    if DATASETS.get(section.get("type", "")) is None:
+    if DATASETS.get(str(section.get("type"))) is None:
         raise UserError(
             f"unknown dataset '{section.get('type')}' in 'data.{split}' of the config (known: "
             f"{', '.join(DATASETS.module_dict)})"
         )
+    check_arguments(DATASETS.get(section["type"]), section)
     try:
         return DATASETS.build(section)
     except TypeError as error:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from msgspec import Meta
 from torch.utils.data import Dataset
 
 from pftrack.datasets.augmentation import (
@@ -76,12 +77,13 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
         self,
         ann_file: str | Path,
         data_root: str | Path | None = None,
-        num_frames_per_sample: int = 1,
+        num_frames_per_sample: Annotated[int, Meta(ge=1)] = 1,
         ida_aug_conf: Mapping[str, Any] | None = None,
         classes: Sequence[str] = CLASSES,
-        point_cloud_range: Sequence[float] | None = None,
+        point_cloud_range: Annotated[Sequence[float], Meta(min_length=6, max_length=6)]
+        | None = None,
         img_norm_cfg: Mapping[str, Any] | None = None,
-        size_divisor: int = 32,
+        size_divisor: Annotated[int, Meta(ge=1)] = 32,
         test_mode: bool = False,
         use_valid_flag: bool = True,
         filter_empty_gt: bool = True,

@@ -18,6 +18,8 @@ def write_metrics(evaluation: Evaluation, out_dir: str | Path) -> dict[str, Any]
     """
     tracking = evaluation.tracking
     summary = {**tracking.summary(), "meta": evaluation.meta, "eval_time": evaluation.seconds}
+    if evaluation.missing:
+        summary["missing_scenes"] = list(evaluation.missing)
     write_json(Path(out_dir) / "metrics_summary.json", summary)
     write_json(Path(out_dir) / "metrics_details.json", tracking.details())
     return summary

@@ -6,7 +6,6 @@ every table as a dictionary, more than 10 GB for trainval.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 from pftrack.errors import UserError
 from pftrack.evaluation.tables import BoxTable, FrameTable
 from pftrack.evaluation.tracks import BikeRacks
+from pftrack.files import read_json
 from pftrack.nuscenes.facts import LIDAR
 from pftrack.nuscenes.tables import (
     Columns,
@@ -50,6 +50,22 @@ class GroundTruth:
     boxes: BoxTable
     racks: BikeRacks
 
+    def select(self, keep: np.ndarray) -> GroundTruth:
+        """The frames [F] ``keep`` says, with what is in them."""
+        number = np.cumsum(keep) - 1
+        boxes = self.boxes.select(keep[self.boxes.frame])
+        racks = keep[self.racks.frame]
+        return GroundTruth(
+            self.frames.select(keep),
+            boxes.replace(frame=number[boxes.frame]),
+            BikeRacks(
+                number[self.racks.frame[racks]],
+                self.racks.center[racks],
+                self.racks.size[racks],
+                self.racks.rotation[racks],
+            ),
+        )
+
 
 def scenes_of_split(dataroot: Path, version: str, split: str) -> list[str]:
     """Scene names of an official split, or of one defined in ``<dataroot>/<version>/splits.json``.
@@ -59,7 +75,8 @@ def scenes_of_split(dataroot: Path, version: str, split: str) -> list[str]:
     """
     custom = dataroot / version / "splits.json"
     if custom.is_file():
-        names = json.loads(custom.read_text(encoding="utf-8"))
+        remedy = "it holds lists of scene names by the name of a split"
+        names = read_json(custom, dict[str, list[str]], "the list of splits", remedy)
         if split in names:
             return names[split]
     return scene_names(version, split)

@@ -14,6 +14,21 @@ from pftrack.evaluation.tables import BoxTable, FrameTable
 from pftrack.nuscenes.results_file import read_results
 
 
+def load_partial_results(
+    path: str | Path, frames: FrameTable, config: TrackingConfig
+) -> tuple[BoxTable, dict[str, Any], np.ndarray]:
+    """:func:`load_results`, but whole scenes may be missing.
+
+    Returns:
+        (boxes, meta, present): as there, and [F] which frames the file has.
+
+    Raises:
+        UserError: as there; or a part of a scene is missing, or all of them.
+    """
+    builder, meta = _read(path, frames, config)
+    return builder.finish(partial=True), meta, builder.present()
+
+
 def load_results(
     path: str | Path, frames: FrameTable, config: TrackingConfig
 ) -> tuple[BoxTable, dict[str, Any]]:
@@ -27,13 +42,20 @@ def load_results(
             more boxes in a sample than allowed, an identity twice in a sample, unknown class,
             missing field, NaN or infinite number.
     """
+    builder, meta = _read(path, frames, config)
+    return builder.finish(), meta
+
+
+def _read(
+    path: str | Path, frames: FrameTable, config: TrackingConfig
+) -> tuple[_TableBuilder, dict[str, Any]]:
     builder = _TableBuilder(path, frames, config)
     others: dict[str, Any] = {}
     for token, boxes in read_results(path, others):
         builder.add_sample(token, boxes)
     if not isinstance(others.get("meta"), dict):
         raise UserError(f"{path}: no 'meta' object in this results file")
-    return builder.finish(), others["meta"]
+    return builder, others["meta"]
 
 
 class _TableBuilder:
@@ -79,21 +101,31 @@ class _TableBuilder:
         if boxes and all(b.get("forecasting") is not None for b in boxes):
             self._forecast[frame] = self._forecasts(token, boxes)
 
-    def finish(self) -> BoxTable:
-        missing = [t for t, frame in self._frame_of.items() if frame not in self._columns]
+    def present(self) -> np.ndarray:
+        """[F] the frames that the file has."""
+        return np.isin(np.arange(len(self._frames)), list(self._columns))
+
+    def finish(self, partial: bool = False) -> BoxTable:
+        """All boxes; ``partial``: whole scenes may be missing, but not all."""
+        present = self.present()
+        scenes = self._frames.scene
+        wanted = np.isin(scenes, scenes[present]) if partial and present.any() else present | True
+        missing = [self._frames.sample_tokens[i] for i in np.flatnonzero(wanted & ~present)]
         if missing:
             raise self._error(
                 f"{len(missing)} of {len(self._frames)} samples of the split are missing, the "
                 f"first is '{missing[0]}' (a sample without boxes needs an empty list)"
             )
-        parts = [self._columns[frame] for frame in range(len(self._frames))]
+        parts = [self._columns[frame] for frame in np.flatnonzero(present).tolist()]
         columns = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
         count = len(columns["frame"])
         return BoxTable(
             **columns,
             visibility=np.zeros(count, np.int64),
             interpolated=np.zeros(count, bool),
-            forecast=self._all_forecasts([len(p["frame"]) for p in parts]),
+            forecast=self._all_forecasts(
+                {f: len(self._columns[f]["frame"]) for f in np.flatnonzero(present).tolist()}
+            ),
             track_names=[name for _scene, name in self._tracks],
         )
 
@@ -116,12 +148,12 @@ class _TableBuilder:
         values = np.array([b["forecasting"] for b in boxes], float)
         return values
 
-    def _all_forecasts(self, counts: list[int]) -> np.ndarray | None:
+    def _all_forecasts(self, counts: dict[int, int]) -> np.ndarray | None:
         """[N, S, 2] when every box has a forecast of S steps, else None."""
         steps = {values.shape[1] for values in self._forecast.values()}
-        if len(steps) != 1 or any(n and f not in self._forecast for f, n in enumerate(counts)):
+        if len(steps) != 1 or any(n and f not in self._forecast for f, n in counts.items()):
             return None
-        return np.concatenate([self._forecast[f] for f, n in enumerate(counts) if n])
+        return np.concatenate([self._forecast[f] for f, n in counts.items() if n])
 
     def _error(self, message: str) -> UserError:
         return UserError(f"{self._path}: {message}")

@@ -36,6 +36,19 @@ class FrameTable:
         first = np.searchsorted(self.scene, np.arange(len(self.scene_names)))
         return np.arange(len(self)) - first[self.scene]
 
+    def select(self, keep: np.ndarray) -> FrameTable:
+        """The frames [F] ``keep`` says; scenes without any are gone."""
+        scenes, numbers = np.unique(self.scene[keep], return_inverse=True)
+        rows = np.flatnonzero(keep).tolist()
+        return FrameTable(
+            sample_tokens=[self.sample_tokens[i] for i in rows],
+            scene=numbers,
+            timestamp=self.timestamp[keep],
+            ego=self.ego[keep],
+            scene_names=[self.scene_names[i] for i in scenes],
+            scene_tokens=[self.scene_tokens[i] for i in scenes],
+        )
+
     def index(self) -> dict[str, int]:
         """Frame number of each sample token."""
         return {token: i for i, token in enumerate(self.sample_tokens)}

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 
 from pftrack.geometry import denormalize_points
@@ -71,6 +73,11 @@ def denormalize_bbox(code: Tensor) -> Tensor:
     return torch.stack(columns, dim=-1)
 
 
+AtLeastOne = Annotated[int, Meta(ge=1)]
+# x, y, z of the lower and of the upper corner, m
+Range = Annotated[Sequence[float], Meta(min_length=6, max_length=6)]
+
+
 @MODELS.register_module(name=["BoxCoder", "TrackNMSFreeCoder", "NMSFreeCoder"])
 @dataclass
 class BoxCoder:
@@ -86,10 +93,10 @@ class BoxCoder:
         voxel_size: stated by configurations of the original, without effect.
     """
 
-    pc_range: Sequence[float] = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
-    post_center_range: Sequence[float] = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
-    max_num: int = 300
-    num_classes: int = 10
+    pc_range: Range = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
+    post_center_range: Range = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
+    max_num: AtLeastOne = 300
+    num_classes: AtLeastOne = 10
     voxel_size: Sequence[float] | None = None
     score_threshold: float | None = None
 

@@ -149,6 +149,7 @@ def _build_job(
     request: Request, cfg: Any, settings: TrainSettings, world: World, work_dir: Path, log: TrainLog
 ) -> Any:
     import pftrack.models  # noqa: F401 (registers the components)
+    from pftrack.config import config_text
     from pftrack.datasets.build import build_dataset
     from pftrack.datasets.collate import collate_clips
     from pftrack.registry import build_model
@@ -169,7 +170,7 @@ def _build_job(
             "forecasting=False: set both or neither"
         )
     meta = {
-        "config": cfg.pretty_text,
+        "config": config_text(cfg),
         "CLASSES": list(dataset.CLASSES),
         "seed": settings.seed,
         "record": run_record(request.config_file, settings.seed, world.device, world.size),

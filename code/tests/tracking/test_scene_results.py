@@ -153,7 +153,7 @@ def test_command_line_fails_when_a_number_fails(
     from pftrack.tracking.runner import InferenceRun
 
     entry = vars(published()) | {"members": ["x"]}
-    manifest = {"base_url": "", "license": "", "files": [entry]}
+    manifest = {"base_url": "x", "license": "y", "files": [entry]}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     (tmp_path / "f3.pth").touch()
     run = InferenceRun(tmp_path / "r.json", 1, 1, "v1.0-trainval", "data")

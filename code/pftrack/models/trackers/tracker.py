@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pftrack.errors import UserError
 from pftrack.models.acceleration import full_precision
+from pftrack.models.box_coder import AtLeastOne
 from pftrack.models.dense_heads.base import HeadOutput
 from pftrack.models.layers.grid_mask import GridMask
 from pftrack.models.layers.positional_encoding import pos2posemb3d
@@ -29,7 +30,7 @@ from pftrack.models.trackers.life_cycle import (
 )
 from pftrack.models.trackers.reasoner import SpatialTemporalReasoner
 from pftrack.models.trackers.track_instances import Estimate, TrackInstances
-from pftrack.registry import MODELS, build_model
+from pftrack.registry import MODELS, build_model, check_arguments
 from pftrack.stated import accept, same
 from pftrack.structures import ClipBatch, FrameBatch, FramePose
 
@@ -70,9 +71,9 @@ class Cam3DTracker(nn.Module):
         img_neck: dict[str, Any],
         pts_bbox_head: dict[str, Any],
         loss: dict[str, Any] | None = None,
-        num_classes: int = 10,
-        num_query: int = 500,
-        embed_dims: int = 256,
+        num_classes: AtLeastOne = 10,
+        num_query: AtLeastOne = 500,
+        embed_dims: AtLeastOne = 256,
         pc_range: Sequence[float] | None = None,
         tracking: bool = True,
         train_backbone: bool = True,
@@ -120,6 +121,7 @@ class Cam3DTracker(nn.Module):
         )
         self.query_feat_embedding = nn.Embedding(num_query, embed_dims) if tracking else None
         self.grid_mask = GridMask() if use_grid_mask else None
+        check_arguments(Thresholds, runtime_tracker or {})
         self.thresholds = Thresholds(**(runtime_tracker or {}))
         self.num_classes, self.embed_dims = num_classes, embed_dims
         self.train_backbone = train_backbone
