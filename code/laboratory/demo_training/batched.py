@@ -24,6 +24,7 @@ from pftrack.models.box_coder import refine_code
 from pftrack.structures import FrameBatch
 
 MATCHED_CODE_SIZE = 8
+GHOST = -5  # id of a track that follows nothing
 
 
 @dataclass
@@ -64,17 +65,47 @@ class Tracks:
     ids: list[np.ndarray]
 
 
+@dataclass(frozen=True)
+class Hardships:
+    """What tracking meets and the published training does not. The defaults are the latter.
+
+    Attributes:
+        erased: share of the tracks that are dropped between two frames: their objects have to be
+            found again (Zeng et al., "MOTR", ECCV 2022).
+        ghosts: share of the three best unmatched detections of a clip's frame that the next frame
+            has as tracks, to be told from objects (likewise MOTR's).
+        forecast_weight: factor of the forecasts' loss.
+        forecast_reaches_features: its gradient goes beyond the forecaster, into this frame's
+            features: they learn to tell motion.
+        seed: of the draws.
+    """
+
+    erased: float = 0.0
+    ghosts: float = 0.0
+    forecast_weight: float = 1.0
+    forecast_reaches_features: bool = False
+    seed: int = 0
+
+
 class BatchedLosses(nn.Module):
     """``model(batch)`` of a :class:`Cam3DTracker` for :class:`Clips`.
 
     Args:
         model: in training mode, on its device.
         autocast: of the backbone and the neck: a dtype, or None.
+        hardships: None: the published training's losses.
     """
 
-    def __init__(self, model: Any, autocast: torch.dtype | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        autocast: torch.dtype | None = None,
+        hardships: Hardships | None = None,
+    ) -> None:
         super().__init__()
         self.model, self.autocast = model, autocast
+        self.hardships = hardships or Hardships()
+        self.random = np.random.default_rng(self.hardships.seed)
         self._absent: Tensor | None = None  # [B, N] instances that are padding
         layers = list(model.pts_bbox_head.transformer.decoder.layers)
         if model.STReasoner.history_reasoning:
@@ -170,11 +201,20 @@ class BatchedLosses(nn.Module):
         losses |= {"loss_mem_cls": cls.sum(), "loss_mem_bbox": box.sum()}
 
         # Instances that carry an id are forecast; of these, the ones whose object is there go on.
-        chosen, valid = _padded_indices(carrying)
+        ghosts = self._ghosts(out.all_cls_scores[-1, :, :queries], rows)
+        chosen, valid = _padded_indices(
+            [np.concatenate(pair) for pair in zip(carrying, ghosts, strict=True)]
+        )
         chosen_rows = np.stack([r[-1][c] for r, c in zip(rows, chosen, strict=True)])
         chosen_rows[~valid] = -1
-        survive = [np.flatnonzero(r >= 0) for r in chosen_rows]
-        kept, kept_valid = _padded_indices(survive)
+        survive, ids = [], []
+        for b, row in enumerate(chosen_rows):
+            alive = np.flatnonzero(row >= 0)
+            alive = alive[self.random.random(len(alive)) >= self.hardships.erased]
+            haunting = len(carrying[b]) + np.arange(len(ghosts[b]))
+            survive.append(np.concatenate([alive, haunting]))
+            ids.append(np.concatenate([clips.ids[t][b][row[alive]], np.full(len(haunting), GHOST)]))
+        kept, _ = _padded_indices(survive)
         pick = _to(chosen + n * np.arange(batch)[:, None], points.device)
         history = history.flatten(0, 1)[pick]
         unseen = unseen.flatten(0, 1)[pick]
@@ -185,10 +225,6 @@ class BatchedLosses(nn.Module):
         losses["loss_for"] = self._forecast_loss(
             steps, _to(chosen_rows, points.device), [len(c) for c in carrying], clips, t
         )
-        ids = [
-            clips.ids[t][b][chosen_rows[b][s]] for b, s in enumerate(survive)
-        ]
-        assert kept_valid.sum() == sum(map(len, ids))
         keep = _to(kept + chosen.shape[1] * np.arange(batch)[:, None], points.device)
         again = pick.flatten()[keep]
         here = denormalize_points(reference.flatten(0, 1)[again], reasoner.pc_range)
@@ -197,7 +233,7 @@ class BatchedLosses(nn.Module):
             Tracks(
                 normalize_points(here + moved, reasoner.pc_range),
                 feats_now.flatten(0, 1)[again],
-                history.flatten(0, 1)[keep],
+                history.detach().flatten(0, 1)[keep],
                 unseen.flatten(0, 1)[keep],
                 ids,
             ),
@@ -252,7 +288,8 @@ class BatchedLosses(nn.Module):
             refined = reasoner.spatial_transformer(
                 refined, refined, query_pos=embeds, key_pos=embeds
             )[-1].float()
-        return refined, torch.cat([history[:, :, :-1], refined.detach()[:, :, None]], 2)
+        newest = refined if self.hardships.forecast_reaches_features else refined.detach()
+        return refined, torch.cat([history[:, :, :-1], newest[:, :, None]], 2)
 
     # ------------------------------------------------------------------ matching
 
@@ -292,9 +329,20 @@ class BatchedLosses(nn.Module):
                     row[layer, chosen] = columns[column]
             rows.append(row)
             born = np.flatnonzero(row[-1, :queries] >= 0)
-            carry = np.concatenate([born, queries + np.arange(len(carried))])
+            carry = np.concatenate([born, queries + np.flatnonzero(carried != GHOST)])
             carrying.append(carry if len(carry) else np.zeros(1, np.int64))
         return rows, carrying
+
+    @torch.no_grad()
+    def _ghosts(self, logits: Tensor, rows: list[np.ndarray]) -> list[np.ndarray]:
+        """Per clip unmatched detection queries that go on as tracks; logits [B, Q, C]."""
+        if not self.hardships.ghosts:
+            return [np.zeros(0, np.int64)] * len(rows)
+        queries = logits.shape[1]
+        matched = _to(np.stack([row[-1, :queries] >= 0 for row in rows]), logits.device)
+        scores = logits.amax(-1).masked_fill(matched, -torch.inf)
+        best = scores.topk(3).indices.cpu().numpy()
+        return [b[self.random.random(len(b)) < self.hardships.ghosts] for b in best]
 
     # ------------------------------------------------------------------ losses
 
@@ -346,8 +394,10 @@ class BatchedLosses(nn.Module):
         if present is not None:
             cls = cls * present
         cls = cls.sum(-1) / _positives(rows).clamp(min=1)
-        wanted = codes[None].expand(layers, -1, -1, -1).gather(
-            2, index[..., None].expand(-1, -1, -1, codes.shape[-1])
+        wanted = (
+            codes[None]
+            .expand(layers, -1, -1, -1)
+            .gather(2, index[..., None].expand(-1, -1, -1, codes.shape[-1]))
         )
         known = found & wanted.isfinite().all(-1)
         wanted = torch.where(known[..., None], wanted, 0.0)
@@ -367,7 +417,8 @@ class BatchedLosses(nn.Module):
         seen = seen & (rows >= 0)[..., None]
         error = ((steps - true).abs() * seen[..., None]).sum((1, 2, 3))
         size = _to(np.array(counts) * (2.0 * future), error.device).float()
-        return criterion.loss_prediction.loss_weight * (error / size).mean()
+        weight = criterion.loss_prediction.loss_weight * self.hardships.forecast_weight
+        return weight * (error / size).mean()
 
 
 def _positives(rows: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,8 @@ class ScenePool:
         self.error: Exception | None = None
         self._arrays: dict[str, Tensor] = {}
         self._ids: list[np.ndarray] = []
+        # Copies do not queue behind a step's kernels; copy_ waits until they have arrived.
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._stop = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -67,8 +70,9 @@ class ScenePool:
                 for name in _ON_DEVICE
             }
         slot = self.scenes % self.capacity
-        for name in _ON_DEVICE:
-            self._arrays[name][slot].copy_(torch.from_numpy(arrays[name]))
+        with torch.cuda.stream(self._stream) if self._stream else nullcontext():
+            for name in _ON_DEVICE:
+                self._arrays[name][slot].copy_(torch.from_numpy(arrays[name]))
         if slot < len(self._ids):
             self._ids[slot] = scene.ids
         else:
@@ -100,7 +104,7 @@ class ScenePool:
 
 
 def poses_to_next(l2g: np.ndarray) -> np.ndarray:
-    """[T, 4, 4] float32 pose of each lidar frame in the following one's; the last is the identity."""
+    """[T, 4, 4] float32 pose of each lidar frame in the next one's; the last is the identity."""
     poses = l2g.astype(np.float64)
     result = np.tile(np.eye(4), (len(poses), 1, 1))
     result[:-1] = np.linalg.inv(poses[1:]) @ poses[:-1]

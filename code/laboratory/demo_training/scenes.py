@@ -1,8 +1,7 @@
-"""Endless training scenes: worker processes render them, each with the arrays a tracker learns from.
+"""Endless training scenes: worker processes render them and write what a tracker learns from.
 
-Every dataset of :data:`SCENES_EACH` scenes has a seed, and so a town, of its own: a scene leaves the
-pool before it has been seen often. Written and converted by the commands' own functions, read by
-the training's own dataset; then the files are deleted.
+Every dataset of :data:`SCENES_EACH` scenes has a seed, and so a town, of its own. It is written,
+converted and read by the functions of the commands and of the training; then its files are deleted.
 """
 
 from __future__ import annotations
@@ -65,8 +64,10 @@ class SceneArrays:
 def start_workers(
     folder: Path, config_file: Path, count: int, seed: int, visibility: float, frames: int = FRAMES
 ) -> list[Any]:
-    """Processes that write scenes to ``folder`` until they are terminated; dataset i of worker w has
-    the seed ``seed + w + i * count``."""
+    """Processes that write scenes to ``folder`` until they are killed.
+
+    Dataset i of process w has the seed ``seed + w + i * count``.
+    """
     context = multiprocessing.get_context("spawn")
     workers = []
     for index in range(count):
@@ -119,12 +120,13 @@ def make_scenes(
         cfg, "train", num_frames_per_sample=frames, filter_empty_gt=False, **options
     )
     # The clip that ends with a scene's last frame is the scene.
-    scenes = [_arrays(dataset[scene[-1]]) for scene in dataset.scenes.values()]
+    scenes = [clip_arrays(dataset[scene[-1]]) for scene in dataset.scenes.values()]
     shutil.rmtree(root)
     return scenes
 
 
-def _arrays(clip: Any) -> SceneArrays:
+def clip_arrays(clip: Any) -> SceneArrays:
+    """What is learned from of a clip that the training dataset gave."""
     from pftrack.models.box_coder import normalize_bbox
 
     frames = len(clip.targets)

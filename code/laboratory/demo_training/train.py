@@ -13,7 +13,6 @@ import argparse
 import math
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -42,6 +41,7 @@ class Step:
         name: of the checkpoint.  config: its configuration.  rate: peak learning rate.
         lengths: (until this share of its time, frames of a clip): the last reaches 1.
         frames: of a batch, all clips together.
+        hardships: of its tracks (:class:`batched.Hardships`).
     """
 
     name: str
@@ -49,6 +49,7 @@ class Step:
     rate: float
     lengths: tuple[tuple[float, int], ...]
     frames: int
+    hardships: Any = None
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -57,7 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("seconds", type=float, help="until everything is written")
     parser.add_argument("--device", default="cuda", help="cuda (default) or cpu")
     parser.add_argument("--workers", type=int, default=max(1, len(os.sched_getaffinity(0)) - 2))
-    parser.add_argument("--f1-seconds", type=float, default=40.0, help="of them for step one")
+    parser.add_argument("--f1-seconds", type=float, default=35.0, help="of them for step one")
     parser.add_argument("--rate", type=float, default=8e-4, help="peak learning rate of step two")
     parser.add_argument("--batch-frames", type=int, default=512, help="key frames a step")
     parser.add_argument("--capacity", type=int, default=800, help="scenes kept on the device")
@@ -83,17 +84,20 @@ def main() -> None:
         )
         log(f"{args.workers} processes render below {folder}")
         try:
-            train(args, folder, deadline, log)
+            train(args, folder, workers, deadline, log)
         finally:
             for worker in workers:
                 worker.kill()
     log("done")
 
 
-def train(args: argparse.Namespace, folder: Path, deadline: float, log: Log) -> None:
+def train(
+    args: argparse.Namespace, folder: Path, workers: list[Any], deadline: float, log: Log
+) -> None:
     """Both steps, one after the other, until ``deadline``."""
     import torch
 
+    from laboratory.demo_training.batched import Hardships
     from laboratory.demo_training.pool import ScenePool
     from pftrack.training.process import allow_tf32
 
@@ -101,21 +105,25 @@ def train(args: argparse.Namespace, folder: Path, deadline: float, log: Log) -> 
     torch.set_num_threads(max(1, 2 if args.device == "cuda" else 1))
     torch.manual_seed(args.seed)
     device = torch.device(args.device)
+    hardships = Hardships(0.1, 0.3, 3.0, forecast_reaches_features=True, seed=args.seed)
     steps = (
         Step("f1", "f1_demo.py", 6e-4, ((1.0, 1),), args.batch_frames),
-        Step("f3", "f8_demo.py", args.rate, ((0.65, 8), (1.0, 12)), args.batch_frames),
+        Step("f3", "f8_demo.py", args.rate, ((0.65, 8), (1.0, 12)), args.batch_frames, hardships),
     )
     trainers = [Trainer(step, args, device, log) for step in steps]
     log("networks loaded")
     pool = ScenePool(folder, args.capacity, device, args.seed)
     wanted = args.begin_with or args.workers
     while pool.scenes < wanted and pool.error is None and time.monotonic() < deadline:
+        if not any(worker.is_alive() for worker in workers):
+            raise RuntimeError("every process that renders has ended: see what they said above")
         time.sleep(0.1)
     log(f"{pool.scenes} scenes are there")
     first, second = trainers
     first.run(pool, min(time.monotonic() + args.f1_seconds, deadline))
     second.run(pool, deadline)
     pool.close()
+    log(f"{sum(worker.is_alive() for worker in workers)} processes rendered {pool.scenes} scenes")
 
 
 class Trainer:
@@ -134,7 +142,7 @@ class Trainer:
         from pftrack.training.optimizer import build_optimizer
         from pftrack.training.record import run_record
 
-        self.step, self.log = step, log
+        self.step, self.log, self.frames = step, log, step.frames
         self.path = args.out / f"{step.name}_demo.pth"
         config = CONFIGS / step.config
         cfg = load_config(config, [f"optimizer.lr={step.rate}"])
@@ -146,7 +154,7 @@ class Trainer:
         self.optimizer = build_optimizer(model, settings.optimizer)
         self.limit = settings.grad_clip or float("inf")
         half = torch.bfloat16 if device.type == "cuda" else None
-        self.model, self.losses = model, BatchedLosses(model, half)
+        self.model, self.losses = model, BatchedLosses(model, half, step.hardships)
         record = run_record(config, args.seed, device, 1)
         self.meta = {"config": cfg.pretty_text, "CLASSES": list(CLASSES), "record": record}
 
@@ -161,19 +169,26 @@ class Trainer:
         while (now := time.monotonic()) < until:
             share = (now - begun) / max(until - begun, 1e-6)
             length = next(frames for end, frames in self.step.lengths if share < end or end == 1.0)
-            clips = pool.draw(max(1, self.step.frames // length), length)
             for group in self.optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * rate_factor(share)
-            losses = self.losses(clips)
-            total = torch.stack([v.float() for v in losses.values()]).sum()
-            total.backward()
+            try:
+                losses = self.losses(pool.draw(max(1, self.frames // length), length))
+                torch.stack([v.float() for v in losses.values()]).sum().backward()
+            except torch.OutOfMemoryError:
+                self.optimizer.zero_grad(set_to_none=True)
+                torch.cuda.empty_cache()
+                self.frames //= 2
+                self.log(f"out of memory: {self.frames} frames a step from here on")
+                if not self.frames:
+                    raise
+                continue
             norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.limit)
             if bool(norm.isfinite()):
                 self.optimizer.step()
             else:
                 skipped += 1
             self.optimizer.zero_grad(set_to_none=True)
-            done, since, frames_seen = done + 1, since + 1, frames_seen + self.step.frames
+            done, since, frames_seen = done + 1, since + 1, frames_seen + self.frames
             with torch.no_grad():
                 for name, value in summary(losses, length, norm).items():
                     sums[name] = sums.get(name, 0.0) + value.detach()
@@ -240,4 +255,4 @@ def scratch_folder() -> Iterator[Path]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
