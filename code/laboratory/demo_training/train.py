@@ -56,7 +56,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder for log.txt, f1_demo.pth and f3_demo.pth")
     parser.add_argument("seconds", type=float, help="until everything is written")
-    parser.add_argument("--device", default="cuda", help="cuda (default) or cpu")
+    parser.add_argument("--device", default="cuda:0", help="cuda:0 (default) or cpu")
     parser.add_argument("--workers", type=int, default=max(1, len(os.sched_getaffinity(0)) - 2))
     parser.add_argument("--f1-seconds", type=float, default=35.0, help="of them for step one")
     parser.add_argument("--rate", type=float, default=8e-4, help="peak learning rate of step two")
@@ -72,6 +72,7 @@ def main() -> None:
     begun = time.monotonic()
     args = parse_arguments()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     from laboratory.demo_training.scenes import start_workers
 
     args.out.mkdir(parents=True, exist_ok=True)
@@ -102,13 +103,13 @@ def train(
     from pftrack.training.process import allow_tf32
 
     allow_tf32(True)
-    torch.set_num_threads(max(1, 2 if args.device == "cuda" else 1))
+    torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     device = torch.device(args.device)
     hardships = Hardships(0.1, 0.3, 3.0, forecast_reaches_features=True, seed=args.seed)
     steps = (
         Step("f1", "f1_demo.py", 6e-4, ((1.0, 1),), args.batch_frames),
-        Step("f3", "f8_demo.py", args.rate, ((0.65, 8), (1.0, 12)), args.batch_frames, hardships),
+        Step("f3", "f8_demo.py", args.rate, ((0.6, 8), (1.0, 12)), args.batch_frames, hardships),
     )
     trainers = [Trainer(step, args, device, log) for step in steps]
     log("networks loaded")
@@ -123,6 +124,8 @@ def train(
     first.run(pool, min(time.monotonic() + args.f1_seconds, deadline))
     second.run(pool, deadline)
     pool.close()
+    if device.type == "cuda":
+        log(f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB of GPU memory at most")
     log(f"{sum(worker.is_alive() for worker in workers)} processes rendered {pool.scenes} scenes")
 
 
