@@ -55,10 +55,12 @@ class Tracks:
 
     Attributes:
         points: [B, K, 3] normalised.  feats: [B, K, D].  history: [B, K, H, D].
+        step: [B, K, 3] m, the displacement that led to ``points``.
         unseen: [B, K, H] bool True = empty.  ids: per clip [counts[b]] int64, on the host.
     """
 
     points: Tensor
+    step: Tensor
     feats: Tensor
     history: Tensor
     unseen: Tensor
@@ -72,6 +74,8 @@ class Hardships:
     Attributes:
         erased: share of the tracks that are dropped between two frames: their objects have to be
             found again (Zeng et al., "MOTR", ECCV 2022).
+        held: share of the tracks that go on by their last forecast step and with their features of
+            before, as tracks with a low score do while tracking.
         ghosts: share of the three best unmatched detections of a clip's frame that the next frame
             has as tracks, to be told from objects (likewise MOTR's).
         forecast_weight: factor of the forecasts' loss.
@@ -81,6 +85,7 @@ class Hardships:
     """
 
     erased: float = 0.0
+    held: float = 0.0
     ghosts: float = 0.0
     forecast_weight: float = 1.0
     forecast_reaches_features: bool = False
@@ -144,8 +149,9 @@ class BatchedLosses(nn.Module):
             if tracks is not None:
                 points = denormalize_points(tracks.points, model.pc_range)
                 pose = clips.to_next[t - 1][:, None]
-                points = (points[..., None, :] * pose[..., :3, :3]).sum(-1) + pose[..., :3, 3]
+                points = _rotated(points, pose) + pose[..., :3, 3]
                 tracks.points = normalize_points(points, model.pc_range)
+                tracks.step = _rotated(tracks.step, pose)
             tracks, now = self._frame([level[t] for level in feats], clips, t, tracks)
             prefix = "" if t == frames - 1 else f"f{t}."
             losses |= {prefix + name: value for name, value in now.items()}
@@ -227,12 +233,22 @@ class BatchedLosses(nn.Module):
         )
         keep = _to(kept + chosen.shape[1] * np.arange(batch)[:, None], points.device)
         again = pick.flatten()[keep]
-        here = denormalize_points(reference.flatten(0, 1)[again], reasoner.pc_range)
+        here, content = reference.flatten(0, 1)[again], feats_now.flatten(0, 1)[again]
+        here = denormalize_points(here, reasoner.pc_range)
         moved = F.pad(steps.detach()[:, :, 0].flatten(0, 1)[keep], (0, 1))
+        if self.hardships.held and tracks is not None:
+            place = np.take_along_axis(chosen, kept, 1)
+            held = (place >= queries) & (self.random.random(place.shape) < self.hardships.held)
+            mask = _to(held, points.device)[..., None]
+            before = denormalize_points(points.flatten(0, 1)[again], reasoner.pc_range)
+            last_step = F.pad(tracks.step, (0, 0, queries, 0)).flatten(0, 1)[again]
+            here, moved = torch.where(mask, before, here), torch.where(mask, last_step, moved)
+            content = torch.where(mask, query.flatten(0, 1)[again], content)
         return (
             Tracks(
                 normalize_points(here + moved, reasoner.pc_range),
-                feats_now.flatten(0, 1)[again],
+                moved,
+                content,
                 history.detach().flatten(0, 1)[keep],
                 unseen.flatten(0, 1)[keep],
                 ids,
@@ -419,6 +435,11 @@ class BatchedLosses(nn.Module):
         size = _to(np.array(counts) * (2.0 * future), error.device).float()
         weight = criterion.loss_prediction.loss_weight * self.hardships.forecast_weight
         return weight * (error / size).mean()
+
+
+def _rotated(vectors: Tensor, pose: Tensor) -> Tensor:
+    """[B, K, 3] by poses [B, 1, 4, 4], without a product that TF32 could shorten."""
+    return (vectors[..., None, :] * pose[..., :3, :3]).sum(-1)
 
 
 def _positives(rows: Tensor) -> Tensor:

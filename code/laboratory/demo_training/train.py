@@ -106,7 +106,14 @@ def train(
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     device = torch.device(args.device)
-    hardships = Hardships(0.1, 0.3, 3.0, forecast_reaches_features=True, seed=args.seed)
+    hardships = Hardships(
+        erased=0.1,
+        held=0.1,
+        ghosts=0.3,
+        forecast_weight=3.0,
+        forecast_reaches_features=True,
+        seed=args.seed,
+    )
     steps = (
         Step("f1", "f1_demo.py", 6e-4, ((1.0, 1),), args.batch_frames),
         Step("f3", "f8_demo.py", args.rate, ((0.6, 8), (1.0, 12)), args.batch_frames, hardships),

@@ -114,6 +114,32 @@ def test_erased_tracks_and_ghosts(pool: ScenePool) -> None:
             assert sorted(ids) == sorted(drawn.ids[t, b][drawn.ids[t, b] >= 0].tolist())
 
 
+def test_held_tracks_keep_their_features_and_their_step(pool: ScenePool) -> None:
+    drawn = both_clips(pool)
+    seen = []
+
+    class Spy(BatchedLosses):
+        def _frame(self, feats: Any, clips: Any, t: int, tracks: Any) -> Any:
+            before = None if tracks is None else replace(tracks)
+            result = super()._frame(feats, clips, t, tracks)
+            seen.append((before, replace(result[0])))  # the next frame moves it
+            return result
+
+    with torch.no_grad():
+        Spy(tracker(), None, Hardships(held=1.0))(drawn)
+    before, after = seen[1]
+    for b in range(2):
+        common = [i for i in after.ids[b].tolist() if i in before.ids[b]]
+        assert common
+        for i in common:
+            new, old = (list(x.ids[b]).index(i) for x in (after, before))
+            assert torch.equal(after.feats[b, new], before.feats[b, old])
+            assert torch.equal(after.step[b, new], before.step[b, old])
+            moved = after.points[b, new] - before.points[b, old]
+            expected = before.step[b, old] / torch.tensor([102.4, 102.4, 8.0])
+            torch.testing.assert_close(moved, expected, rtol=0, atol=1e-5)
+
+
 def test_forecasts_teach_the_features_where_told_to(pool: ScenePool) -> None:
     drawn = both_clips(pool)
     weight = "STReasoner.spatial_transformer.decoder.post_norm.weight"
