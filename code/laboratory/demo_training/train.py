@@ -110,7 +110,7 @@ def train(
         erased=0.1,
         held=0.1,
         ghosts=0.3,
-        forecast_weight=3.0,
+        forecast_weight=5.0,
         forecast_reaches_features=True,
         seed=args.seed,
     )
