@@ -211,7 +211,7 @@ def load_tracker(
     checkpoint: str | Path | Mapping[str, Any] | None = None,
     device: str | torch.device = "auto",
     dtype: str = "fp32",
-    fuse_conv_bn: bool = False,
+    fuse_conv_bn: bool = True,
     compile: bool = False,
 ) -> Tracker:
     """Build a tracker from a configuration and a checkpoint.
@@ -221,7 +221,7 @@ def load_tracker(
         checkpoint: a file (weights only, never code), or what it holds; None: random weights.
         device: "cuda", "cuda:1", "cpu"; "auto": a GPU where there is one.
         dtype: fp32, fp16 or bf16.
-        fuse_conv_bn: fold batch norms into their convolutions.
+        fuse_conv_bn: fold batch norms into their convolutions: faster, other last digits.
         compile: compile backbone, neck and head; the first frames are slow.
 
     Raises:
@@ -243,11 +243,13 @@ def load_tracker(
                 f"the checkpoint does not fill the model of {cfg.filename}: {incomplete}"
             )
     model = model.to(target).eval()
+    acceleration.precision_context(dtype, target)  # refuses what the device cannot do
     if fuse_conv_bn:
         acceleration.fuse_conv_bn(model)
+    acceleration.cast_weights(model, dtype)
+    model = model.to(memory_format=torch.channels_last)  # the images' own layout
     if compile:
         acceleration.compile_network(model)
-    acceleration.precision_context(dtype, target)  # refuses what the device cannot do
     return Tracker(model, images, classes, dtype)
 
 

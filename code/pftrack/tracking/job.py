@@ -35,8 +35,8 @@ class InferenceJob:
     split: str = "val"
     overrides: tuple[str, ...] = ()
     task: Literal["tracking", "detection"] = "tracking"
-    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
-    fuse_conv_bn: bool = False
+    precision: str = "fp32"
+    fuse_conv_bn: bool = True
     compile: bool = False
     section: str | None = None
 
