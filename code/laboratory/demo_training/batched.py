@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from pftrack.geometry import denormalize_points, normalize_points
 from pftrack.models.box_coder import refine_code
-from pftrack.structures import FrameBatch
+from pftrack.structures import FrameBatch, upload
 
 MATCHED_CODE_SIZE = 8
 GHOST = -5  # id of a track that follows nothing
@@ -464,7 +464,4 @@ def _padded_indices(lists: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 def _to(array: np.ndarray, device: torch.device) -> Tensor:
     """A copy on ``device`` that the host does not wait for."""
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor
+    return upload(torch.from_numpy(np.ascontiguousarray(array)), device)

@@ -172,17 +172,22 @@ class Trainer:
         """Train until the clock says so."""
         import torch
 
+        from pftrack.models.acceleration import precision_context
+
         begun = said = saved = time.monotonic()
         done = skipped = frames_seen = 0
         sums: dict[str, Any] = {}
         since = 0
-        while (now := time.monotonic()) < until:
+        now, last = begun, 0.0  # s that the last step took: no step is begun that would end late
+        while now + last < until:
             share = (now - begun) / max(until - begun, 1e-6)
             length = next(frames for end, frames in self.step.lengths if share < end or end == 1.0)
             for group in self.optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * rate_factor(share)
             try:
-                losses = self.losses(pool.draw(max(1, self.frames // length), length))
+                clips = pool.draw(max(1, self.frames // length), length)
+                with precision_context("fp32", clips.img.device):
+                    losses = self.losses(clips)
                 torch.stack([v.float() for v in losses.values()]).sum().backward()
             except torch.OutOfMemoryError:
                 self.optimizer.zero_grad(set_to_none=True)
@@ -202,17 +207,18 @@ class Trainer:
             with torch.no_grad():
                 for name, value in summary(losses, length, norm).items():
                     sums[name] = sums.get(name, 0.0) + value.detach()
-            if time.monotonic() - said > LOG_EVERY or done in (1, 3):
+            last, now = time.monotonic() - now, time.monotonic()
+            if now - said > LOG_EVERY or done in (1, 3):
                 means = ", ".join(f"{k} {float(v) / since:.3f}" for k, v in sums.items())
                 self.log(
                     f"{self.step.name} step {done}, {length} frames a clip, {share:.0%}, "
-                    f"{pool.scenes} scenes, {frames_seen / (time.monotonic() - begun):.0f} "
+                    f"{pool.scenes} scenes, {frames_seen / (now - begun):.0f} "
                     f"frames/s, skipped {skipped}: {means}"
                 )
-                said, since, sums = time.monotonic(), 0, {}
-            if time.monotonic() - saved > SAVE_EVERY:
+                said, since, sums = now, 0, {}
+            if now - saved > SAVE_EVERY:
                 self.save(done, skipped)
-                saved = time.monotonic()
+                saved = now
         self.save(done, skipped)
 
     def save(self, iterations: int, skipped: int) -> None:

@@ -186,7 +186,7 @@ def test_a_step_is_saved_and_can_be_loaded(pool: ScenePool, tmp_path: Path) -> N
     args = argparse.Namespace(out=tmp_path, seed=0)
     log = train.Log(tmp_path / "log.txt", 0.0)
     trainer = train.Trainer(step, args, CPU, log)
-    ticks = iter([0.0, 0.0, *[9.0] * 50])
+    ticks = iter([0.0, *[9.0] * 50])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train.time, "monotonic", lambda: next(ticks))
         trainer.run(pool, until=8.0)
