@@ -152,15 +152,15 @@ def clip_arrays(clip: Any) -> SceneArrays:
 
 
 def name_categories_without_devkit() -> None:
-    """The one function of the devkit that conversion needs, where the devkit is not installed."""
-    try:
-        import nuscenes  # noqa: F401
-    except ImportError:
-        from laboratory.demo_data.tables import CATEGORIES
+    """Stand in for the devkit's one function that conversion needs, in this process.
 
-        names = {category: name for name, category in CATEGORIES.items()}
-        stand_in = types.ModuleType("nuscenes.eval.detection.utils")
-        stand_in.category_to_detection_name = names.get  # type: ignore[attr-defined]
-        for package in ("nuscenes", "nuscenes.eval", "nuscenes.eval.detection"):
-            sys.modules[package] = types.ModuleType(package)
-        sys.modules["nuscenes.eval.detection.utils"] = stand_in
+    Importing the devkit takes seconds, and a machine lent for a training may not have it.
+    """
+    from laboratory.demo_data.tables import CATEGORIES
+
+    names = {category: name for name, category in CATEGORIES.items()}
+    for package in ("nuscenes", "nuscenes.eval", "nuscenes.eval.detection"):
+        sys.modules[package] = types.ModuleType(package)
+    stand_in = types.ModuleType("nuscenes.eval.detection.utils")
+    stand_in.category_to_detection_name = names.get  # type: ignore[attr-defined]
+    sys.modules[stand_in.__name__] = stand_in
