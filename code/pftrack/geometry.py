@@ -128,11 +128,11 @@ def transform_points(points: Array, pose: Array) -> Array:
 def rotate_vectors(vectors: Array, pose: Array) -> Array:
     """Directions [..., n, 3] through the rotation part of [..., 4, 4] (or [..., 3, 3]) only.
 
-    On a GPU as sums of products: matrix products may be set to TF32 (11 bits, 3 cm at 60 m), for
-    the backward pass too.
+    On a GPU and in a traced graph as sums of products: matrix products may be set to TF32 (11 bits,
+    3 cm at 60 m), for the backward pass too.
     """
     rotation = pose[..., :3, :3]
-    if isinstance(vectors, torch.Tensor) and vectors.is_cuda:
+    if isinstance(vectors, torch.Tensor) and (vectors.is_cuda or torch.compiler.is_compiling()):
         return _sums_of_products(vectors, rotation)
     return vectors @ _backend(vectors).swapaxes(rotation, -1, -2)
 
@@ -170,19 +170,24 @@ def change_lidar_frame(points: Array, l2g: Array, next_l2g: Array) -> Array:
 
 def _range_bounds(points: Array, pc_range: Sequence[float]) -> tuple[Array, Array]:
     if isinstance(points, torch.Tensor):
-        bounds = _range_tensor(tuple(pc_range), points.dtype, points.device)
+        bounds = constant(pc_range, points)
     else:
         bounds = np.asarray(pc_range, dtype=points.dtype)
     return bounds[:3], bounds[3:6] - bounds[:3]
 
 
-@lru_cache(maxsize=32)
-def _range_tensor(
-    pc_range: tuple[float, ...], dtype: torch.dtype, device: torch.device
-) -> torch.Tensor:
-    """``pc_range`` on a device; kept, since copying it there makes the host wait."""
+def constant(values: Sequence[float], like: torch.Tensor) -> torch.Tensor:
+    """``values`` as a tensor of the type and on the device of ``like``; not to be changed."""
+    if torch.compiler.is_compiling():
+        return torch.tensor(tuple(values), dtype=like.dtype, device=like.device)
+    return _kept(tuple(values), like.dtype, like.device)
+
+
+@lru_cache(maxsize=64)
+def _kept(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Kept, since copying to a device makes the host wait, and a CUDA graph cannot contain it."""
     with torch.inference_mode(False):
-        return torch.tensor(pc_range, dtype=dtype, device=device)
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 def denormalize_points(points: Array, pc_range: Sequence[float]) -> Array:

@@ -16,7 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from pftrack.geometry import constant
 
 # Users look for them here; modules that do without torch take them from there.
 from pftrack.nuscenes.facts import CAMERAS as CAMERAS
@@ -129,6 +132,7 @@ class FrameBatch:
         l2g: [B, 4, 4] float32 lidar to global.
         timestamp: [B] float64 s.
         scene_ids: B scene ids, or empty when unknown.
+        img2lidar: [B, V, 4, 4] float32, the inverse of ``lidar2img`` where the host has taken it.
     """
 
     img: Tensor
@@ -137,11 +141,25 @@ class FrameBatch:
     l2g: Tensor
     timestamp: Tensor
     scene_ids: list[str] = field(default_factory=list)
+    img2lidar: Tensor | None = None
 
     @property
     def pose(self) -> FramePose:
         """All but the images and their calibration."""
         return FramePose(self.l2g, self.timestamp, tuple(self.scene_ids))
+
+
+def normalize_images(
+    img: Tensor, img_shape: tuple[int, int], mean: Sequence[float], std: Sequence[float]
+) -> Tensor:
+    """(x - mean) / std of uint8 images [..., 3, H, W], float32, zero outside ``img_shape``."""
+    pixels = img.float()
+    scale = constant([1.0 / s for s in std], pixels)[:, None, None]
+    normal = (pixels - constant(mean, pixels)[:, None, None]) * scale
+    (h, w), (height, width) = img_shape, img.shape[-2:]
+    if (h, w) == (height, width):
+        return normal
+    return F.pad(normal[..., :h, :w], (0, width - w, 0, height - h))
 
 
 @dataclass
@@ -206,12 +224,7 @@ class ClipBatch:
         """Images as float32 (x - mean) / std, zero in the padding; no-op on float images."""
         if self.img.dtype != torch.uint8:
             return self
-        mean = self.img.new_tensor(self.mean, dtype=torch.float32)[:, None, None]
-        inv_std = 1.0 / self.img.new_tensor(self.std, dtype=torch.float64)
-        img = (self.img.float() - mean) * inv_std.float()[:, None, None]
-        h, w = self.img_shape
-        img[..., h:, :] = 0
-        img[..., w:] = 0
+        img = normalize_images(self.img, self.img_shape, self.mean, self.std)
         return replace(self, img=img)
 
     def frame(self, t: int) -> FrameBatch:

@@ -15,6 +15,7 @@ from pftrack import geometry
 from pftrack.datasets.augmentation import ImageAugmentation, Resizer
 from pftrack.datasets.image_loading import read_image
 from pftrack.datasets.infos import Info
+from pftrack.errors import UserError
 from pftrack.structures import CAMERAS, Frame
 
 # The folders that file names of nuScenes tables begin with.
@@ -92,6 +93,29 @@ def lidar2cam_matrices(frame: Frame) -> np.ndarray:
     lidar2global = np.asarray(frame.ego2global) @ np.asarray(frame.lidar2ego)
     camera2global = np.asarray(frame.camera_ego2global) @ np.asarray(frame.sensor2ego)
     return geometry.invert_pose(camera2global.astype(np.float64)) @ lidar2global
+
+
+def check_shapes(frame: Frame) -> None:
+    """One matrix of each kind for each image.
+
+    Raises:
+        UserError: matrices of another shape, or none.
+    """
+    count = len(frame.images)
+    expected = {
+        "intrinsics": (count, 3, 3),
+        "sensor2ego": (count, 4, 4),
+        "camera_ego2global": (count, 4, 4),
+        "lidar2ego": (4, 4),
+        "ego2global": (4, 4),
+    }
+    for name, shape in expected.items():
+        actual = np.shape(getattr(frame, name))
+        if actual != shape:
+            raise UserError(
+                f"frame {frame.sample_token or frame.timestamp}: {name} has the shape {actual}, "
+                f"needs {shape} for {count} images"
+            )
 
 
 def padded_size(size: tuple[int, int], divisor: int) -> tuple[int, int]:

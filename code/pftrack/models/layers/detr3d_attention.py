@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pftrack.errors import UserError
-from pftrack.geometry import denormalize_points
+from pftrack.geometry import constant, denormalize_points
 from pftrack.models.acceleration import full_precision
 from pftrack.models.box_coder import inverse_sigmoid
 from pftrack.registry import MODELS
@@ -40,7 +40,7 @@ def project_to_cameras(
     columns = lidar2img.float()[:, :, None, :3].unbind(-1)  # [B, V, 1, 3]
     image = columns[0] * x + columns[1] * y + columns[2] * z + columns[3]
     depth = image[..., 2:3]
-    size = image.new_tensor([img_shape[1], img_shape[0]])
+    size = constant((img_shape[1], img_shape[0]), image)
     positions = (image[..., :2] / depth.clamp(min=MIN_DEPTH) / size - 0.5) * 2
     visible = (depth[..., 0] > MIN_DEPTH) & (positions.abs() < 1).all(-1)
     return positions, visible
