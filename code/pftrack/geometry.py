@@ -170,17 +170,17 @@ def change_lidar_frame(points: Array, l2g: Array, next_l2g: Array) -> Array:
 
 def _range_bounds(points: Array, pc_range: Sequence[float]) -> tuple[Array, Array]:
     if isinstance(points, torch.Tensor):
-        bounds = constant(pc_range, points)
+        bounds = constant(tuple(pc_range), points.dtype, points.device)
     else:
         bounds = np.asarray(pc_range, dtype=points.dtype)
     return bounds[:3], bounds[3:6] - bounds[:3]
 
 
-def constant(values: Sequence[float], like: torch.Tensor) -> torch.Tensor:
-    """``values`` as a tensor of the type and on the device of ``like``; not to be changed."""
+def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """The same few values [n] on a device, never written to."""
     if torch.compiler.is_compiling():
-        return torch.tensor(tuple(values), dtype=like.dtype, device=like.device)
-    return _kept(tuple(values), like.dtype, like.device)
+        return torch.tensor(values, dtype=dtype, device=device)  # a part of the graph
+    return _kept(values, dtype, device)
 
 
 @lru_cache(maxsize=64)

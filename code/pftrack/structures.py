@@ -19,9 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pftrack.geometry import constant
-
 # Users look for them here; modules that do without torch take them from there.
+from pftrack.geometry import constant
 from pftrack.nuscenes.facts import CAMERAS as CAMERAS
 from pftrack.nuscenes.facts import CLASSES as CLASSES
 from pftrack.nuscenes.facts import TRACKING_CLASSES as TRACKING_CLASSES
@@ -154,8 +153,11 @@ def normalize_images(
 ) -> Tensor:
     """(x - mean) / std of uint8 images [..., 3, H, W], float32, zero outside ``img_shape``."""
     pixels = img.float()
-    scale = constant([1.0 / s for s in std], pixels)[:, None, None]
-    normal = (pixels - constant(mean, pixels)[:, None, None]) * scale
+    offset, scale = (
+        constant(values, pixels.dtype, pixels.device)[:, None, None]
+        for values in (tuple(mean), tuple(1.0 / s for s in std))
+    )
+    normal = (pixels - offset) * scale
     (h, w), (height, width) = img_shape, img.shape[-2:]
     if (h, w) == (height, width):
         return normal
@@ -237,3 +239,10 @@ class ClipBatch:
             timestamp=self.timestamp[:, t],
             scene_ids=self.scene_ids,
         )
+
+
+def upload(values: Tensor, device: torch.device) -> Tensor:
+    """Values of the host on ``device``, without waiting for a GPU."""
+    if device.type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values

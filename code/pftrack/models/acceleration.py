@@ -8,13 +8,19 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pftrack.errors import UserError
+
+# Flash takes half precision without a mask, memory-efficient the rest. Not cuDNN's, which PyTorch
+# prefers on Hopper and later: it makes a plan for every shape, and the number of tracks is another
+# in every frame.
+GPU_ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 PRECISIONS = ("fp32", *DTYPES)
@@ -104,16 +110,29 @@ def _compilable(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def precision_context(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """Autocast for ``fp16`` or ``bf16``; geometry and thresholds stay in fp32.
+    """What surrounds the network: autocast for ``fp16`` or ``bf16``, a GPU's attention kernels.
+
+    Geometry and thresholds stay in fp32.
 
     Raises:
         UserError: an unknown precision.
     """
-    if precision == "fp32":
-        return nullcontext()
-    if precision not in DTYPES:
+    if precision not in PRECISIONS:
         raise UserError(f"unknown precision '{precision}': use fp32, fp16 or bf16")
-    return torch.autocast(device.type, DTYPES[precision])
+    contexts: list[AbstractContextManager[Any]] = []
+    if precision in DTYPES:
+        contexts.append(torch.autocast(device.type, DTYPES[precision]))
+    if device.type == "cuda":
+        contexts.append(sdpa_kernel(GPU_ATTENTION))
+    return _all_of(contexts)
+
+
+@contextmanager
+def _all_of(contexts: Sequence[AbstractContextManager[Any]]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for context in contexts:
+            stack.enter_context(context)
+        yield
 
 
 def full_precision(like: torch.Tensor) -> AbstractContextManager[Any]:

@@ -107,7 +107,8 @@ class BoxCoder:
             reported [n] bool.
         """
         best, rows = scores.topk(min(self.max_num, len(scores)))
-        low, high = constant(self.post_center_range, centers).view(2, 3)
+        limits = constant(tuple(self.post_center_range), centers.dtype, centers.device)
+        low, high = limits.view(2, 3)
         centers = centers[rows]
         inside = ((centers >= low) & (centers <= high)).all(-1)
         return rows, inside & (best > max(output_threshold, self.score_threshold or 0.0))

@@ -255,9 +255,8 @@ def load_tracker(
             images.std,
             with_tracked_classes(model.thresholds, classes),
             slots,
-            dtype,
         )
-        return StaticTracker(step, images, classes, compile is not False, cuda_graph)
+        return StaticTracker(step, images, classes, dtype, compile is not False, cuda_graph)
     if cuda_graph:
         raise UserError("cuda_graph=True records the static step: give static=True as well")
     if compile:

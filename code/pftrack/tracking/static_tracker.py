@@ -11,7 +11,7 @@ from torch import Tensor
 from pftrack.boxes import Boxes
 from pftrack.datasets.frames import FrameArrays, check_shapes, prepare_frame
 from pftrack.errors import UserError
-from pftrack.models.acceleration import require_compiler
+from pftrack.models.acceleration import precision_context, require_compiler
 from pftrack.models.trackers.cuda_graph import GraphedStep
 from pftrack.models.trackers.static_step import StaticStep
 from pftrack.models.trackers.tracker import StageTimer, untimed
@@ -27,6 +27,7 @@ class StaticTracker:
         step: on its device, its model in evaluation mode.
         images: how images become network input.
         classes: names of the labels.
+        precision: fp32, fp16 or bf16 of the network; geometry and thresholds stay in fp32.
         compile: ``torch.compile`` the step as one graph; the first frame is slow.
         cuda_graph: record the step at the first frame, and replay the recording.
 
@@ -39,6 +40,7 @@ class StaticTracker:
         step: StaticStep,
         images: ImageSettings,
         classes: tuple[str, ...],
+        precision: str = "fp32",
         compile: bool = True,
         cuda_graph: bool = False,
     ) -> None:
@@ -52,6 +54,7 @@ class StaticTracker:
         self.static_step = step
         self.images = images
         self.classes = classes
+        self.precision = precision
         self.stage: StageTimer = untimed
         self._step: Any = torch.compile(step, fullgraph=True, dynamic=False) if compile else step
         self._cuda_graph = cuda_graph
@@ -87,16 +90,19 @@ class StaticTracker:
             report = self._run({name: torch.from_numpy(v) for name, v in inputs.items()})
         return self.stream.boxes(report, frame, self.classes)
 
-    @torch.no_grad()
     def _run(self, frame: dict[str, Tensor]) -> dict[str, np.ndarray]:
         """The report of a frame, on the host."""
+        with torch.no_grad(), precision_context(self.precision, self.device):
+            report = self._report(frame)
+        return {name: value.cpu().numpy() for name, value in report.items()}
+
+    def _report(self, frame: dict[str, Tensor]) -> dict[str, Tensor]:
         if self._cuda_graph:
             if self._graphed is None:
                 on_device = {name: value.to(self.device) for name, value in frame.items()}
                 self._graphed = GraphedStep(self._step, on_device, self.memory)
             # new_sequence makes a recording forget; reset() needs nothing else.
-            report = self._graphed(frame)
-        else:
-            frame = {name: v.to(self.device, non_blocking=True) for name, v in frame.items()}
-            report, self.memory = self._step(frame, self.memory)
-        return {name: value.cpu().numpy() for name, value in report.items()}
+            return self._graphed(frame)
+        frame = {name: v.to(self.device, non_blocking=True) for name, v in frame.items()}
+        report, self.memory = self._step(frame, self.memory)
+        return report

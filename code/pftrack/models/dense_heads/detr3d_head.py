@@ -96,6 +96,7 @@ class DETR3DCamTrackingHead(nn.Module):
             absent: [B, N] bool, True = an empty slot, which no query sees; None: there is none.
         """
         query, logits, boxes = query_feats, [], []
+        feats = [feat.float() for feat in feats]  # once: every layer samples them in float32
         layers = zip(
             self.transformer.decoder.layers, self.cls_branches, self.reg_branches, strict=True
         )

@@ -37,8 +37,9 @@ def pos2posemb3d(pos: Tensor, num_pos_feats: int = 128) -> Tensor:
     Returns:
         [..., 3 * num_pos_feats]
     """
-    x, y, z = sine_features(pos.float() * (2 * math.pi), num_pos_feats).unbind(-2)
-    return torch.cat([y, x, z], dim=-1)
+    features = sine_features(pos.float() * (2 * math.pi), num_pos_feats)
+    x, y, z = features.unbind(-2)  # an index of a list would be a copy that waits for a GPU
+    return torch.cat((y, x, z), dim=-1)
 
 
 def time_position_embedding(num_steps: int, dims: int, device: torch.device | str) -> Tensor:

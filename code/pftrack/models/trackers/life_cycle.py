@@ -11,7 +11,7 @@ from torch import Tensor
 from pftrack.models.box_coder import BoxCoder, denormalize_bbox
 from pftrack.models.trackers.track_instances import TrackInstances
 from pftrack.sequences import starts_sequence
-from pftrack.structures import TRACKING_CLASSES, FramePose
+from pftrack.structures import TRACKING_CLASSES, FramePose, upload
 
 NO_CANDIDATE = -1.0  # in place of the score of an instance that is not to be reported
 
@@ -189,12 +189,9 @@ def live_on(
 
 def _keep(instances: TrackInstances, verdict: Verdict) -> TrackInstances:
     """The rows that live on, in one transfer to the device."""
-    device = instances.obj_idxes.device
     rows = verdict.alive.nonzero().flatten()
     notes = torch.stack([rows, verdict.ids[rows], verdict.age[rows], verdict.is_track[rows].long()])
-    if device.type == "cuda":
-        notes = notes.pin_memory()
-    rows, ids, age, track = notes.to(device, non_blocking=True).unbind()
+    rows, ids, age, track = upload(notes, instances.obj_idxes.device).unbind()
     return instances.select(rows).replace(
         obj_idxes=ids, disappear_time=age, track_query_mask=track.bool()
     )

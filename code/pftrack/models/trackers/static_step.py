@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from pftrack.errors import UserError
 from pftrack.geometry import transform_points
-from pftrack.models.acceleration import precision_context
 from pftrack.models.box_coder import code_centers, denormalize_bbox
 from pftrack.models.trackers.life_cycle import NO_CANDIDATE, Thresholds, judge
 from pftrack.models.trackers.track_instances import TrackInstances
@@ -55,7 +54,6 @@ class StaticStep(nn.Module):
         mean, std: [3] BGR.
         thresholds: None: the model's.
         slots: M.
-        precision: fp32, fp16 or bf16 of the network; geometry and thresholds stay in fp32.
 
     Raises:
         UserError: fewer slots than one.
@@ -69,7 +67,6 @@ class StaticStep(nn.Module):
         std: Sequence[float],
         thresholds: Thresholds | None = None,
         slots: int = 300,
-        precision: str = "fp32",
     ) -> None:
         super().__init__()
         if slots < 1:
@@ -79,7 +76,6 @@ class StaticStep(nn.Module):
         self.mean, self.std = tuple(mean), tuple(std)
         self.thresholds = thresholds or model.thresholds
         self.slots = slots
-        self.precision = precision
 
     @property
     def calibration(self) -> str:
@@ -105,17 +101,16 @@ class StaticStep(nn.Module):
         model = self.model
         tracks, live, next_id = self._enter(memory, frame["new_sequence"])
         batch = self._batch(frame)
-        with precision_context(self.precision, self.device):
-            tracks = model.move_by(
-                tracks, frame["seconds"][0], lambda p: transform_points(p, frame["ego_motion"])
-            )
-            instances = model.with_detection_queries(tracks)
-            queries = len(instances) - self.slots
-            absent = torch.cat([live.new_zeros(queries), ~live])
-            feats = model.extract_feats(batch.img)
-            output = model.detect(feats, batch, instances, absent=absent[None])
-            instances = model.remember(instances, output)
-            instances = model.reason(instances, self.thresholds.record_threshold, absent)
+        tracks = model.move_by(
+            tracks, frame["seconds"][0], lambda p: transform_points(p, frame["ego_motion"])
+        )
+        instances = model.with_detection_queries(tracks)
+        queries = len(instances) - self.slots
+        absent = torch.cat([live.new_zeros(queries), ~live])
+        feats = model.extract_feats(batch.img)
+        output = model.detect(feats, batch, instances, absent=absent[None])
+        instances = model.remember(instances, output)
+        instances = model.reason(instances, self.thresholds.record_threshold, absent)
         return self._live_on(instances, ~absent, next_id)
 
     # --- steps of a frame -------------------------------------------------------------------------
