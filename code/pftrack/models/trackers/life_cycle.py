@@ -129,7 +129,9 @@ def judge(
     tracked = of_tracked_class & sound
     confident = scores > thresholds.score_threshold
     newborn = tracked & (ids < 0)
-    ids = torch.where(newborn, next_id + newborn.cumsum(0) - 1, ids)
+    # Exact in float32, of which more compilers know the running sum.
+    number = newborn.float().cumsum(0).long()
+    ids = torch.where(newborn, next_id + number - 1, ids)
     is_track = is_track | (newborn & confident)
     age = torch.where(confident, 0, age + 1)
     alive = tracked & (confident | (is_track & (age < thresholds.max_age_since_update)))

@@ -214,10 +214,14 @@ class SpatialTemporalReasoner(nn.Module):
             fut_xyz, fut_bboxes = self._future_positions(
                 cache.reference_points, cache.bboxes, cache.motion_predictions
             )
-        summary = instances.replace(state=cache, fut_xyz=fut_xyz, fut_bboxes=fut_bboxes)
         if record_threshold is None:
-            return summary
-        return summary.where(cache.scores >= record_threshold, instances)
+            return instances.replace(state=cache, fut_xyz=fut_xyz, fut_bboxes=fut_bboxes)
+        seen = cache.scores >= record_threshold
+        return instances.replace(
+            state=cache.where(seen, instances.state),
+            fut_xyz=torch.where(seen[:, None, None], fut_xyz, instances.fut_xyz),
+            fut_bboxes=torch.where(seen[:, None, None], fut_bboxes, instances.fut_bboxes),
+        )
 
     def _future_positions(
         self, reference_points: Tensor, bboxes: Tensor, displacements: Tensor

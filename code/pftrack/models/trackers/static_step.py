@@ -106,7 +106,8 @@ class StaticStep(nn.Module):
         )
         instances = model.with_detection_queries(tracks)
         queries = len(instances) - self.slots
-        absent = torch.cat([live.new_zeros(queries), ~live])
+        none = torch.zeros(queries, dtype=torch.bool, device=live.device)
+        absent = torch.cat([none, ~live])
         feats = model.extract_feats(batch.img)
         output = model.detect(feats, batch, instances, absent=absent[None])
         instances = model.remember(instances, output)
@@ -126,7 +127,8 @@ class StaticStep(nn.Module):
 
         def blanked(name: str) -> Tensor:
             value = memory[name]
-            return value.masked_fill(~live.view(-1, *[1] * (value.dim() - 1)), 0)
+            mask = live.view(-1, *[1] * (value.dim() - 1))
+            return value & mask if value.dtype == torch.bool else value.masked_fill(~mask, 0)
 
         tracks = self._blank_tracks()
         tracks = tracks.replace(
@@ -150,7 +152,7 @@ class StaticStep(nn.Module):
 
     def _batch(self, frame: dict[str, Tensor]) -> FrameBatch:
         """What the head sees; the lidar frame and the moment are those of the frame itself."""
-        img = frame["images"].permute(0, 3, 1, 2)[None]
+        img = frame["images"].float().permute(0, 3, 1, 2)[None]
         matrices = frame["calibration"][None]
         inverse = self.calibration == "img2lidar"
         return FrameBatch(
