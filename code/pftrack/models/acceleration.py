@@ -42,6 +42,22 @@ def fuse_conv_bn(model: nn.Module) -> int:
     return before - count()
 
 
+def cast_weights(model: nn.Module, precision: str) -> None:
+    """Weights of convolutions, linear layers and attention in half precision, once and for all.
+
+    Autocast rounds these very weights in the same way at every use, so the numbers stay what they
+    are; norms, embeddings and everything else keep float32.
+    """
+    if precision == "fp32":
+        return
+    for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            module.to(DTYPES[precision])
+        elif isinstance(module, nn.MultiheadAttention):
+            for parameter in (module.in_proj_weight, module.in_proj_bias):
+                parameter.data = parameter.data.to(DTYPES[precision])
+
+
 def compile_network(model: Any) -> None:
     """Compile backbone, neck and head; the first frames are slow."""
     compile_modules(model, ("img_backbone", "img_neck"), dynamic=False)
@@ -123,7 +139,9 @@ def precision_context(precision: str, device: torch.device) -> AbstractContextMa
     if precision in DTYPES:
         contexts.append(torch.autocast(device.type, DTYPES[precision]))
     if device.type == "cuda":
-        contexts.append(sdpa_kernel(GPU_ATTENTION))
+        # The fused kernels' backward passes add in any order.
+        repeatable = torch.are_deterministic_algorithms_enabled()
+        contexts.append(sdpa_kernel(SDPBackend.MATH if repeatable else GPU_ATTENTION))
     return _all_of(contexts)
 
 

@@ -71,10 +71,9 @@ class SinePositionalEncoding3D(nn.Module):
 
     def forward(self, mask: Tensor) -> Tensor:
         """Mask [B, V, h, w] bool, True = padding, to [B, V, 3 * num_feats, h, w]."""
-        valid = (~mask).float()
         features = []
         for dim in (1, 2, 3):
-            count = valid.cumsum(dim)
+            count = (~mask).cumsum(dim).float()  # whole numbers: repeatable on a GPU
             last = count.narrow(dim, count.shape[dim] - 1, 1)
             angles = count / (last + 1e-6) * (2 * math.pi)
             features.append(sine_features(angles, self.num_feats, interleaved=False))
