@@ -6,17 +6,20 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from pftrack import geometry
 from pftrack.datasets.augmentation import ImageAugmentation, Resizer
 from pftrack.datasets.image_loading import read_image
 from pftrack.datasets.infos import Info
 from pftrack.errors import UserError
-from pftrack.structures import CAMERAS, Frame
+from pftrack.frames import Frame
+from pftrack.nuscenes.facts import CAMERAS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The folders that file names of nuScenes tables begin with.
 _DATA_FOLDERS = ("samples", "sweeps")
@@ -32,7 +35,7 @@ class FrameArrays:
         l2g: [4, 4] float32 lidar to global.  timestamp: s.
     """
 
-    img: Tensor
+    img: Tensor | np.ndarray
     img_shape: tuple[int, int]
     lidar2img: np.ndarray
     l2g: np.ndarray
@@ -128,7 +131,7 @@ def prepare_frame(
     augmentation: ImageAugmentation,
     size_divisor: int = 32,
     resizer: Resizer = "torch",
-    out: Tensor | None = None,
+    out: Tensor | np.ndarray | None = None,
     pool: ThreadPoolExecutor | None = None,
     pin: bool = False,
 ) -> FrameArrays:
@@ -145,8 +148,10 @@ def prepare_frame(
     height, width = augmentation.size
     if out is None:
         padded = padded_size((height, width), size_divisor)
+        import torch  # deployed trackers, which do without it, give ``out``
+
         out = torch.zeros((len(frame.images), *padded, 3), dtype=torch.uint8, pin_memory=pin)
-    target = out.numpy()
+    target = np.asarray(out)
 
     def load(camera: int) -> tuple[int, int]:
         image = read_image(frame.images[camera])

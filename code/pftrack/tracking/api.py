@@ -138,7 +138,9 @@ class Tracker:
             with self.stage("decode"):
                 arrays = prepare_frame(frame, self.images.augmentation, self.images.size_divisor)
         clip = ClipBatch(
-            img=arrays.img.permute(0, 3, 1, 2)[None, None].to(self.device, non_blocking=True),
+            img=torch.as_tensor(arrays.img)
+            .permute(0, 3, 1, 2)[None, None]
+            .to(self.device, non_blocking=True),
             img_shape=arrays.img_shape,
             lidar2img=torch.from_numpy(arrays.lidar2img)[None, None],
             l2g=torch.from_numpy(arrays.l2g)[None, None],

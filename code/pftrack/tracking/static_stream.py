@@ -9,9 +9,9 @@ import numpy as np
 
 from pftrack.boxes import Boxes
 from pftrack.datasets.frames import FrameArrays
+from pftrack.frames import Frame
 from pftrack.nuscenes.format_results import to_global
 from pftrack.sequences import starts_sequence
-from pftrack.structures import Frame
 
 
 @dataclass(frozen=True)

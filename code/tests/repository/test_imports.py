@@ -21,6 +21,7 @@ ORDER = (
     "files",
     "nuscenes.facts",
     "geometry",
+    "frames",
     "sequences",
     "structures",
     "boxes",
