@@ -11,6 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+# BGR, what published models' images are normalised by.
+PIXEL_MEAN = (103.530, 116.280, 123.675)
+PIXEL_STD = (57.375, 57.120, 58.395)
+
 
 @dataclass
 class Frame:

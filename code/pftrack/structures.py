@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # Users look for them here; modules that do without torch take them from there.
+from pftrack.frames import PIXEL_MEAN, PIXEL_STD
 from pftrack.frames import Frame as Frame
 from pftrack.frames import Track as Track
 from pftrack.geometry import constant
@@ -132,8 +133,8 @@ class ClipBatch:
     targets: list[list[FrameTargets]] = field(default_factory=list)
     sample_tokens: list[list[str]] = field(default_factory=list)
     scene_ids: list[str] = field(default_factory=list)
-    mean: tuple[float, float, float] = (103.530, 116.280, 123.675)
-    std: tuple[float, float, float] = (57.375, 57.120, 58.395)
+    mean: tuple[float, float, float] = PIXEL_MEAN
+    std: tuple[float, float, float] = PIXEL_STD
 
     @property
     def batch_size(self) -> int:

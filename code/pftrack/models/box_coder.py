@@ -24,9 +24,8 @@ CODE_CENTER = (0, 1, 4)  # where cx, cy, cz stand in the code
 
 
 def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
-    """log(x / (1 - x)) with x clamped to [0, 1] and both terms to at least ``eps``."""
-    x = x.clamp(0, 1)
-    return torch.log(x.clamp(min=eps) / (1 - x).clamp(min=eps))
+    """log(x / (1 - x)) with both terms clamped to [eps, 1]."""
+    return torch.log(x.clamp(eps, 1.0) / (1 - x).clamp(eps, 1.0))
 
 
 def code_centers(code: Tensor) -> Tensor:

@@ -11,9 +11,10 @@ from pftrack.datasets.augmentation import (
     ImageAugmentation,
     draw_augmentation,
 )
+from pftrack.datasets.frames import padded_size
 from pftrack.datasets.release_pipelines import PIPELINE_KEYS, settings_from_pipelines
 from pftrack.errors import UserError
-from pftrack.structures import ClipBatch
+from pftrack.frames import PIXEL_MEAN, PIXEL_STD
 
 if TYPE_CHECKING:
     from mmcv import Config
@@ -29,9 +30,14 @@ class ImageSettings:
     """
 
     augmentation: ImageAugmentation
-    mean: tuple[float, float, float] = ClipBatch.mean
-    std: tuple[float, float, float] = ClipBatch.std
+    mean: tuple[float, float, float] = PIXEL_MEAN
+    std: tuple[float, float, float] = PIXEL_STD
     size_divisor: int = 32
+
+    @property
+    def padded_size(self) -> tuple[int, int]:
+        """(H, W) of the network input."""
+        return padded_size(self.augmentation.size, self.size_divisor)
 
     @classmethod
     def from_config(cls, cfg: Config) -> ImageSettings:
@@ -52,7 +58,7 @@ class ImageSettings:
         norm = split.get("img_norm_cfg") or {}
         return cls(
             augmentation=draw_augmentation(AugmentationConfig.from_dict(conf), None),
-            mean=tuple(norm.get("mean", ClipBatch.mean)),
-            std=tuple(norm.get("std", ClipBatch.std)),
+            mean=tuple(norm.get("mean", PIXEL_MEAN)),
+            std=tuple(norm.get("std", PIXEL_STD)),
             size_divisor=int(split.get("size_divisor", 32)),
         )

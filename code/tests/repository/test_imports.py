@@ -38,6 +38,7 @@ ORDER = (
     "report",
     "visualization",
     "tracking",
+    "deployment",
     "training",
     "retraining",
     "commands",
