@@ -12,7 +12,8 @@ MAKEFLAGS += --no-print-directory
 RUNTIME ?= auto## auto (Docker when an engine answers), docker or native
 IMAGE ?=## container image; default pf-track:VARIANT; one in a registry is pulled
 VARIANT ?=## cuda, cpu or dev; default cuda on a machine with NVIDIA GPUs, else cpu
-PYTHON ?=## Python 3.11 or 3.12 for .venv; default: the first one found
+CUDA ?=## 13 or 12, PyTorch's CUDA; default: 12 where driver (525 to 579) or GPU (Volta) is too old for 13
+PYTHON ?=## Python 3.11 to 3.14 for .venv; default: the first one found
 DEVICE ?= auto## auto, cpu or cuda
 GPUS ?=## GPUs; 0 is the CPU; default 8 for training, 1 for the rest
 NNODES ?= 1## machines that train together
@@ -51,7 +52,7 @@ NETRC ?=## file of credentials for the mirrors, used while building, in no layer
 
 KNOWN := $(shell sed -n 's/^\([A-Z_]*\) ?=.*/\1/p' Makefile)
 # What the scripts read; an empty variable is left out, so that nothing mistakes it for a value.
-PASSED := RUNTIME IMAGE VARIANT PYTHON DEVICE NNODES NODE_RANK MASTER_ADDR PORT TORCH_CUDA_ARCH_LIST MAX_JOBS \
+PASSED := RUNTIME IMAGE VARIANT CUDA PYTHON DEVICE NNODES NODE_RANK MASTER_ADDR PORT TORCH_CUDA_ARCH_LIST MAX_JOBS \
   BASE_IMAGE DEBIAN_MIRROR PIP_INDEX_URL EXTRA_CA NETRC
 export $(foreach v,$(PASSED),$(if $($(v)),$(v))) $(shell sed -n 's/^\([A-Z_]*\)=.*/\1/p' .env 2>/dev/null)
 
@@ -60,7 +61,7 @@ CONFIGS := projects/configs/tracking
 
 # A dry run (make -n) shows the commands whatever this machine has.
 DRY_RUN := $(if $(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS)))),1)
-CHECKED := RUNTIME VARIANT DEVICE GPUS NNODES NODE_RANK MASTER_ADDR RES HEAD VERSION WORKERS PORT MAX_JOBS TRAIN
+CHECKED := RUNTIME VARIANT CUDA DEVICE GPUS NNODES NODE_RANK MASTER_ADDR RES HEAD VERSION WORKERS PORT MAX_JOBS TRAIN
 
 # $(call fail,MESSAGE): one line, exit status 2
 fail = $(error $(1))

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from laboratory.gpu_check import attention, loader, parity, tracking, training
 from laboratory.gpu_check.setting import Part, Result, Setting
-from pftrack.devices import find_device
+from pftrack.devices import find_device, nvidia_smi
 from pftrack.errors import UserError
 from pftrack.files import write_json
 from pftrack.paths import CODE
@@ -122,20 +122,11 @@ def machine(setting: Setting) -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name(setting.device),
         "capability": f"{major}.{minor}",
         "memory GiB": torch.cuda.get_device_properties(setting.device).total_memory / 2**30,
-        "driver": _driver(),
+        "driver": (nvidia_smi("driver_version") or ["unknown"])[0],
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
         **found,
     }
-
-
-def _driver() -> str:
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return run.stdout.strip().splitlines()[0]
 
 
 def check_all(
