@@ -170,19 +170,18 @@ def change_lidar_frame(points: Array, l2g: Array, next_l2g: Array) -> Array:
 
 def _range_bounds(points: Array, pc_range: Sequence[float]) -> tuple[Array, Array]:
     if isinstance(points, torch.Tensor):
-        bounds = _range_tensor(tuple(pc_range), points.dtype, points.device)
+        bounds = constant(tuple(pc_range), points.dtype, points.device)
     else:
         bounds = np.asarray(pc_range, dtype=points.dtype)
     return bounds[:3], bounds[3:6] - bounds[:3]
 
 
 @lru_cache(maxsize=32)
-def _range_tensor(
-    pc_range: tuple[float, ...], dtype: torch.dtype, device: torch.device
-) -> torch.Tensor:
-    """``pc_range`` on a device; kept, since copying it there makes the host wait."""
+def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """The same few values [n] on a device, never written to: kept, since copying them there makes
+    the host wait."""
     with torch.inference_mode(False):
-        return torch.tensor(pc_range, dtype=dtype, device=device)
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 def denormalize_points(points: Array, pc_range: Sequence[float]) -> Array:

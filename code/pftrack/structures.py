@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 # Users look for them here; modules that do without torch take them from there.
+from pftrack.geometry import constant
 from pftrack.nuscenes.facts import CAMERAS as CAMERAS
 from pftrack.nuscenes.facts import CLASSES as CLASSES
 from pftrack.nuscenes.facts import TRACKING_CLASSES as TRACKING_CLASSES
@@ -206,9 +207,11 @@ class ClipBatch:
         """Images as float32 (x - mean) / std, zero in the padding; no-op on float images."""
         if self.img.dtype != torch.uint8:
             return self
-        mean = self.img.new_tensor(self.mean, dtype=torch.float32)[:, None, None]
-        inv_std = 1.0 / self.img.new_tensor(self.std, dtype=torch.float64)
-        img = (self.img.float() - mean) * inv_std.float()[:, None, None]
+        mean, inv_std = (
+            constant(values, torch.float32, self.img.device)[:, None, None]
+            for values in (tuple(self.mean), tuple(1.0 / s for s in self.std))
+        )
+        img = (self.img.float() - mean) * inv_std
         h, w = self.img_shape
         img[..., h:, :] = 0
         img[..., w:] = 0
@@ -224,3 +227,10 @@ class ClipBatch:
             timestamp=self.timestamp[:, t],
             scene_ids=self.scene_ids,
         )
+
+
+def upload(values: Tensor, device: torch.device) -> Tensor:
+    """Values of the host on ``device``, without waiting for a GPU."""
+    if device.type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values

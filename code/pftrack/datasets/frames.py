@@ -106,12 +106,14 @@ def prepare_frame(
     resizer: Resizer = "torch",
     out: Tensor | None = None,
     pool: ThreadPoolExecutor | None = None,
+    pin: bool = False,
 ) -> FrameArrays:
     """Decode, augment and pad the images of a frame, and bring its matrices along.
 
     Args:
         out: [V, H, W, 3] uint8 zeros to write the images to; None: new ones.
         pool: threads for the cameras (decoding and resizing release the GIL); None: one by one.
+        pin: new images in page-locked memory, from which a GPU copies without anybody waiting.
 
     Raises:
         UserError: an image that cannot be read.
@@ -119,7 +121,7 @@ def prepare_frame(
     height, width = augmentation.size
     if out is None:
         padded = padded_size((height, width), size_divisor)
-        out = torch.zeros((len(frame.images), *padded, 3), dtype=torch.uint8)
+        out = torch.zeros((len(frame.images), *padded, 3), dtype=torch.uint8, pin_memory=pin)
     target = out.numpy()
 
     def load(camera: int) -> tuple[int, int]:
@@ -152,14 +154,19 @@ def prepared_frames(
     resizer: Resizer = "torch",
     threads: int = 6,
     ahead: int = 2,
+    pin: bool = False,
 ) -> Iterator[tuple[Frame, FrameArrays]]:
-    """Frames with their arrays, decoded ``ahead`` of the consumer by ``threads`` threads."""
+    """Frames with their arrays, decoded ``ahead`` of the consumer by ``threads`` threads.
+
+    Args:
+        others: as for :func:`prepare_frame`.
+    """
     with ThreadPoolExecutor(threads) as cameras, ThreadPoolExecutor(max(ahead, 1)) as runner:
         pending = []
         try:
             for frame in frames:
                 job = runner.submit(
-                    prepare_frame, frame, augmentation, size_divisor, resizer, None, cameras
+                    prepare_frame, frame, augmentation, size_divisor, resizer, None, cameras, pin
                 )
                 pending.append((frame, job))
                 if len(pending) > ahead:

@@ -243,11 +243,13 @@ def load_tracker(
                 f"the checkpoint does not fill the model of {cfg.filename}: {incomplete}"
             )
     model = model.to(target).eval()
+    acceleration.precision_context(dtype, target)  # refuses what the device cannot do
     if fuse_conv_bn:
         acceleration.fuse_conv_bn(model)
+    acceleration.cast_weights(model, dtype)
+    model = model.to(memory_format=torch.channels_last)  # the images' own layout
     if compile:
         acceleration.compile_network(model)
-    acceleration.precision_context(dtype, target)  # refuses what the device cannot do
     return Tracker(model, images, classes, dtype)
 
 

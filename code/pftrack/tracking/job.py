@@ -35,7 +35,7 @@ class InferenceJob:
     split: str = "val"
     overrides: tuple[str, ...] = ()
     task: Literal["tracking", "detection"] = "tracking"
-    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    precision: str = "fp32"
     fuse_conv_bn: bool = False
     compile: bool = False
     section: str | None = None

@@ -59,6 +59,7 @@ class SceneRunner:
             self.dataset.test_augmentation(),
             self.dataset.size_divisor,
             self.dataset.resizer,
+            pin=self.tracker.device.type == "cuda",
         )
         self.clock.take()
         for _ in indices:

@@ -104,7 +104,7 @@ def _train(
     trainer = Trainer(_build_job(request, cfg, settings, world, work_dir), world, log)
     if resume_from is not None:
         trainer.resume(resume_from)
-    elif start_from is not None:
+    elif start_from is not None and world.is_main:  # the others get its weights from there
         trainer.load(start_from)
     log.line(
         f"{request.config_file}: {len(trainer.job.dataset)} samples, {trainer.iters_per_epoch} "
@@ -170,7 +170,9 @@ def _build_job(
         "seed": settings.seed,
         "record": run_record(request.config_file, settings.seed, world.device, world.size),
     }
-    evaluate = TrackingEvaluation(request.config_file, request.overrides, work_dir / "evaluations")
+    evaluate = TrackingEvaluation(
+        request.config_file, request.overrides, work_dir / "evaluations", settings.precision
+    )
     return Job(
         model,
         dataset,

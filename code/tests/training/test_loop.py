@@ -17,6 +17,7 @@ from pftrack.training.initial_weights import (
     find_initial_weights,
     previous_configuration,
 )
+from pftrack.training.logs import TrainLog
 
 
 class PoisonedModel(ToyModel):
@@ -70,6 +71,18 @@ def test_log_json_has_what_mmcv_tools_read(tmp_path):
     assert [line["steps"] for line in lines] == [2, 2, 2, 2]
     assert lines[0]["loss"] == pytest.approx(lines[0]["loss_cls"] + lines[0]["loss_bbox"], rel=1e-5)
     assert list((tmp_path / "tf_logs").iterdir())
+
+
+def test_values_that_are_not_finite_stay_out_of_the_means(tmp_path):
+    log = TrainLog(tmp_path, is_main=True, tensorboard=False)
+    for norm in (1.0, float("inf"), 3.0):
+        log.add({"loss": torch.tensor(2.0), "grad_norm": torch.tensor(norm)}, 0.0, 0.1)
+    log.add({"loss": torch.tensor(6.0), "extra": torch.tensor(float("nan"))}, 0.0, 0.1)
+    log.write(4, 1, 4, 4, 0, 1e-3)
+    log.close()
+    (line,) = [json.loads(text) for f in tmp_path.glob("*.json") for text in f.open()]
+    assert (line["loss"], line["grad_norm"]) == (3.0, 2.0)
+    assert np.isnan(line["extra"])
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,7 @@ class DETR3DCamTrackingHead(nn.Module):
             reference_points: [B, N, 3] normalised.
         """
         query, logits, boxes = query_feats, [], []
+        feats = [feat.float() for feat in feats]  # once: every layer samples them in float32
         layers = zip(
             self.transformer.decoder.layers, self.cls_branches, self.reg_branches, strict=True
         )

@@ -38,7 +38,8 @@ def pos2posemb3d(pos: Tensor, num_pos_feats: int = 128) -> Tensor:
         [..., 3 * num_pos_feats]
     """
     features = sine_features(pos.float() * (2 * math.pi), num_pos_feats)
-    return features[..., [1, 0, 2], :].flatten(-2)
+    x, y, z = features.unbind(-2)  # an index of a list would be a copy that waits for a GPU
+    return torch.cat((y, x, z), dim=-1)
 
 
 def time_position_embedding(num_steps: int, dims: int, device: torch.device | str) -> Tensor:
@@ -70,10 +71,9 @@ class SinePositionalEncoding3D(nn.Module):
 
     def forward(self, mask: Tensor) -> Tensor:
         """Mask [B, V, h, w] bool, True = padding, to [B, V, 3 * num_feats, h, w]."""
-        valid = (~mask).float()
         features = []
         for dim in (1, 2, 3):
-            count = valid.cumsum(dim)
+            count = (~mask).cumsum(dim).float()  # whole numbers: repeatable on a GPU
             last = count.narrow(dim, count.shape[dim] - 1, 1)
             angles = count / (last + 1e-6) * (2 * math.pi)
             features.append(sine_features(angles, self.num_feats, interleaved=False))

@@ -26,7 +26,7 @@ from pftrack.models.trackers.track_instances import (
     TrackInstances,
 )
 from pftrack.registry import MODELS, build_model
-from pftrack.structures import FrameTargets
+from pftrack.structures import FrameTargets, upload
 
 
 @dataclass
@@ -164,15 +164,18 @@ class TrackingLoss(nn.Module):
         Args: one entry for each sample: logits [L, N, C], codes [L, N, 10].
         """
         num_layers = len(logits[0])
+        layers = range(num_layers) if self.interm_loss else [num_layers - 1]
+        rows = {layer: [m.gt_inds[layer] for m in matches] for layer in layers}
+        positives = torch.stack([_positives(rows[layer]).mean() for layer in layers])
         losses = {}
-        for layer in range(num_layers) if self.interm_loss else [num_layers - 1]:
+        for layer, mean in zip(layers, _mean_over_ranks(positives), strict=True):
             prefix = "" if layer == num_layers - 1 else f"d{layer}."
             cls, box = self._set_losses(
                 [x[layer] for x in logits],
                 [x[layer] for x in codes],
-                rows := [m.gt_inds[layer] for m in matches],
+                rows[layer],
                 targets,
-                _mean_over_ranks(_positives(rows).mean()).expand(len(rows)),
+                mean.expand(len(matches)),
             )
             losses[f"{prefix}loss_cls"], losses[f"{prefix}loss_bbox"] = cls, box
         return losses
@@ -289,10 +292,7 @@ def _to_host(
 
 def _to_device(array: np.ndarray, device: torch.device) -> Tensor:
     """A copy on ``device``; does not wait for a GPU."""
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor
+    return upload(torch.from_numpy(np.ascontiguousarray(array)), device)
 
 
 def _mean_over_ranks(value: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pftrack.models.box_coder import BoxCoder, denormalize_bbox
 from pftrack.models.trackers.track_instances import TrackInstances
-from pftrack.structures import TRACKING_CLASSES, FramePose
+from pftrack.structures import TRACKING_CLASSES, FramePose, upload
 
 SEQUENCE_GAP = 10.0  # s
 
@@ -142,11 +142,8 @@ def _keep(
     instances: TrackInstances, rows: Tensor, ids: Tensor, age: Tensor, is_track: Tensor
 ) -> TrackInstances:
     """The rows that live on, in one transfer to the device."""
-    device = instances.obj_idxes.device
     notes = torch.stack([rows, ids[rows], age[rows], is_track[rows].long()])
-    if device.type == "cuda":
-        notes = notes.pin_memory()
-    rows, ids, age, track = notes.to(device, non_blocking=True).unbind()
+    rows, ids, age, track = upload(notes, instances.obj_idxes.device).unbind()
     return instances.select(rows).replace(
         obj_idxes=ids, disappear_time=age, track_query_mask=track.bool()
     )
