@@ -35,7 +35,7 @@ NUSCENES ?= data/nuscenes## nuScenes' folder
 VERSION ?= v1.0-trainval## v1.0-trainval, v1.0-mini or v1.0-test
 WORKERS ?=## processes that convert; default: one per core
 OUT ?= work_dirs/demo## the demo's folder
-ONLY ?=## part of it: a group of checkpoints, a benchmark, a training (f3_800x320, 800x320, f3)
+ONLY ?=## part of it: a group of checkpoints, a benchmark, a check, a training (f3_800x320, 800x320, f3)
 TRAIN ?= 0## 1: reproduce retrains the published detectors and trackers
 GOLDEN ?=## folder of golden files; default: the ones at hand
 PORT ?= 8888## JupyterLab's port on 127.0.0.1
@@ -181,7 +181,7 @@ picture: ## the README's picture (a small GIF) from a results file; default: the
 	$(check)
 
 ##@ Targets: looking inside
-.PHONY: jupyter notebooks parity bench
+.PHONY: jupyter notebooks parity bench gpu-check
 jupyter: ## JupyterLab on 127.0.0.1 with a token printed once
 	$(RUN) jupyter ../scripts/jupyter.sh $(ARGS)
 	$(check)
@@ -198,6 +198,10 @@ parity: ## compare with a folder of golden files, largest error per array
 
 bench: ## the benchmarks: time, memory, precision
 	$(RUN) test python tools/bench.py $(ONLY) $(ARGS)
+	$(check)
+
+gpu-check: ## is it right and fast on this machine's GPU? 8 minutes, no data; DEVICE=cpu: a walk through it
+	$(RUN) test python tools/gpu_check.py --device $(DEVICE) $(if $(ONLY),--only '$(ONLY)') $(ARGS)
 	$(check)
 
 ##@ Targets: the environment

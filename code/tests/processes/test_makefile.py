@@ -35,6 +35,7 @@ TARGETS = [
     "notebooks",
     "parity",
     "bench",
+    "gpu-check",
     "build",
     "shell",
     "clean",

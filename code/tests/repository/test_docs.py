@@ -26,6 +26,7 @@ RUN_BY = {
     "tools/download_checkpoints.py": "processes/test_command_lines.py",
     "tools/eval.py": "processes/test_inference_run.py",
     "tools/evaluate.py": "commands/test_evaluate.py",
+    "tools/gpu_check.py": "processes/test_gpu_check.py",
     "tools/inspect_checkpoint.py": "processes/test_command_lines.py",
     "tools/make_demo_data.py": "processes/test_command_lines.py",
     "tools/make_video.py": "processes/test_command_lines.py",
