@@ -211,7 +211,7 @@ def load_tracker(
     checkpoint: str | Path | Mapping[str, Any] | None = None,
     device: str | torch.device = "auto",
     dtype: str = "fp32",
-    fuse_conv_bn: bool = False,
+    fuse_conv_bn: bool = True,
     compile: bool = False,
 ) -> Tracker:
     """Build a tracker from a configuration and a checkpoint.
@@ -221,7 +221,7 @@ def load_tracker(
         checkpoint: a file (weights only, never code), or what it holds; None: random weights.
         device: "cuda", "cuda:1", "cpu"; "auto": a GPU where there is one.
         dtype: fp32, fp16 or bf16.
-        fuse_conv_bn: fold batch norms into their convolutions.
+        fuse_conv_bn: fold batch norms into their convolutions: faster, other last digits.
         compile: compile backbone, neck and head; the first frames are slow.
 
     Raises:
