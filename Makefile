@@ -83,9 +83,13 @@ HINT_CONFIG = e.g. CONFIG=projects/configs/tracking/petr/f3_q5_800x320.py
 HINT_RESULT = e.g. RESULT=work_dirs/.../results_nusc.json ('make eval' writes one)
 
 ##@ Targets: start here
-.PHONY: help setup demo test quick
+.PHONY: help doctor setup demo test quick
 help: ## this list
 	@awk -f scripts/help.awk Makefile
+
+doctor: ## what this machine has and lacks, in seconds; before the set-up, too
+	scripts/doctor.sh --nuscenes '$(NUSCENES)' $(ARGS)
+	$(check)
 
 setup: ## prepare the environment: .venv from the lock, or the image
 	scripts/setup.sh

@@ -54,7 +54,7 @@ def find_gpus() -> Gpus:
 
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return Gpus()
-    if torch.cuda.device_count() == 0 and not _machine_has_gpus():
+    if torch.cuda.device_count() == 0 and not machine_has_gpus():
         return Gpus()
     if torch.version.cuda is None:
         return Gpus(problem=f"PyTorch {torch.__version__} is built without CUDA: {_SETUP}")
@@ -86,8 +86,8 @@ _WITHOUT = "DEVICE=cpu goes without GPUs"
 _SETUP = f"'make setup' installs one with CUDA on x86-64; {_WITHOUT}"
 
 
-def _machine_has_gpus() -> bool:
-    """Also when PyTorch sees none. Containers without GPUs do not have the host's devices."""
+def machine_has_gpus() -> bool:
+    """Has this machine, or container, NVIDIA GPUs, whatever PyTorch and their driver say?"""
     return any(Path("/dev").glob("nvidia[0-9]*")) or bool(nvidia_smi("index"))
 
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "reproduce": "pftrack.commands.reproduce",
     "retrain": "pftrack.commands.retrain",
     "demo": "pftrack.commands.demo",
+    "doctor": "pftrack.commands.doctor",
 }
 
 

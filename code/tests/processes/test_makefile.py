@@ -20,6 +20,7 @@ from pftrack.paths import REPOSITORY
 TARGETS = [
     "setup",
     "demo",
+    "doctor",
     "test",
     "data",
     "train-f1",

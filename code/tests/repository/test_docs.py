@@ -23,6 +23,7 @@ RUN_BY = {
     "tools/detect.py": "processes/test_tools.py",
     "tools/dist_test.sh": "processes/test_tools.py",
     "tools/dist_train.sh": "processes/test_training_cli.py",
+    "tools/doctor.py": "processes/test_doctor.py",
     "tools/download_checkpoints.py": "processes/test_command_lines.py",
     "tools/eval.py": "processes/test_inference_run.py",
     "tools/evaluate.py": "commands/test_evaluate.py",
