@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 KINDS = ("auto", "cpu", "cuda")
 # The oldest driver of each CUDA generation (minor versions are compatible), by its major version.
 OLDEST_DRIVER = {12: 525, 13: 580}
+_WITHOUT = "DEVICE=cpu goes without GPUs"
 
 
 def add_device_option(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +58,8 @@ def find_gpus() -> Gpus:
     if torch.cuda.device_count() == 0 and not machine_has_gpus():
         return Gpus()
     if torch.version.cuda is None:
-        return Gpus(problem=f"PyTorch {torch.__version__} is built without CUDA: {_SETUP}")
+        built = f"PyTorch {torch.__version__} is built without CUDA"
+        return Gpus(problem=f"{built}: 'make setup' installs one with it on x86-64; {_WITHOUT}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about what is found out below
@@ -78,12 +80,10 @@ def find_gpus() -> Gpus:
             )
     if not problems:
         return Gpus(tuple(usable))
-    hint = "'make setup CUDA=12' reaches back to 7.0, or use another GPU"
+    hint = "use another GPU"
+    if torch.version.cuda.startswith("13."):
+        hint += ", or 'make setup CUDA=12', which reaches back to 7.0"
     return Gpus(tuple(usable), f"{'; '.join(problems)}: {hint}; {_WITHOUT}")
-
-
-_WITHOUT = "DEVICE=cpu goes without GPUs"
-_SETUP = f"'make setup' installs one with CUDA on x86-64; {_WITHOUT}"
 
 
 def machine_has_gpus() -> bool:

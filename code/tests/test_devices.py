@@ -92,7 +92,7 @@ def test_a_gpu_of_a_generation_that_pytorch_is_not_built_for(machine):
     found = find_gpus()
     assert found.usable == (1,)
     assert found.problem.startswith("GPU 0 (GTX 1080) has compute capability 6.1, PyTorch ")
-    assert "'make setup CUDA=12' reaches back to 7.0" in found.problem
+    assert "use another GPU, or 'make setup CUDA=12', which reaches back to 7.0" in found.problem
     machine[0] = (8, 6)  # sm_75 is of another generation and not PTX
     assert find_gpus().usable == (1,)
     machine[:] = (7, 5), (12, 1)  # one by its own code, one by PTX
