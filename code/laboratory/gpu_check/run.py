@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from laboratory.gpu_check import attention, loader, parity, tracking, training
+from laboratory.gpu_check import attention, loader, parity, static, tracking, training
 from laboratory.gpu_check.setting import Part, Result, Setting
 from pftrack.devices import find_device, nvidia_smi
 from pftrack.errors import UserError
@@ -79,6 +79,10 @@ def parts(small: bool) -> dict[str, Part]:
         found[f"channels first {config} {precision}"] = partial(
             training.training_steps, config, precision, channels_last=False
         )
+    for precision in ("fp32", "fp16"):
+        found[f"static {tracked[0]} {precision}"] = partial(
+            static.static_frames, tracked[0], "fp32" if small else precision
+        )
     found["attention"] = attention.attention_kernels
     found[f"memory {tracked[0]}"] = partial(tracking.memory_stays, tracked[0])
     found[f"loader {detector}"] = partial(loader.loader_share, detector)
@@ -92,17 +96,8 @@ def parts(small: bool) -> dict[str, Part]:
 
 def gpu_tests(setting: Setting) -> Result:
     """The tests that need a GPU."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-m",
-        "gpu",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "tests/gpu",
-    ]
+    options = "-m gpu -o addopts=--import-mode=importlib -p no:cacheprovider -q"
+    command = [sys.executable, "-m", "pytest", *options.split(), "tests/gpu", "tests/tracking"]
     run = subprocess.run(command, cwd=CODE, capture_output=True, text=True, check=False)
     summary = (run.stdout.strip().splitlines() or [run.stderr.strip()[-200:]])[-1]
     result = Result({"pytest": summary})

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
-import cv2
 import numpy as np
-import simplejpeg
 
 from pftrack.errors import UserError
 
@@ -47,8 +46,24 @@ def read_image(image: np.ndarray | str | Path) -> np.ndarray:
 
 def _decode(data: bytes) -> np.ndarray | None:
     if not data.startswith(b"\xff\xd8"):
+        import cv2
+
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    try:
+        import simplejpeg
+    except ImportError:  # a deployed tracker needs no more than Pillow
+        return _decode_slowly(data)
     try:
         return simplejpeg.decode_jpeg(data, colorspace="BGR")
     except ValueError:  # "premature end of JPEG file" and its like
+        return None
+
+
+def _decode_slowly(data: bytes) -> np.ndarray | None:
+    """The same pixels by Pillow, which is built on libjpeg-turbo as well."""
+    from PIL import Image
+
+    try:
+        return np.ascontiguousarray(np.asarray(Image.open(BytesIO(data)).convert("RGB"))[..., ::-1])
+    except OSError:
         return None

@@ -86,12 +86,7 @@ def compile_modules(model: nn.Module, names: Sequence[str], **options: Any) -> N
             raise UserError(
                 f"compile={name}: the model has no such part; it has {', '.join(parts)}"
             ) from None
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None:
-        raise UserError(
-            f"compile={','.join(names)} needs a C++ compiler and there is no '{compiler}': install "
-            "one, set CXX, or leave 'compile' out"
-        )
+    require_compiler(f"compile={','.join(names)}")
     for name in names:
         modules = list(_compilable(model.get_submodule(name)))
         if not modules:
@@ -101,6 +96,23 @@ def compile_modules(model: nn.Module, names: Sequence[str], **options: Any) -> N
             )
         for module in modules:
             module.compile(**options)
+
+
+def require_compiler(what: str) -> None:
+    """TorchInductor needs a C++ compiler on every device.
+
+    Args:
+        what: the option that asks for compilation, for the message.
+
+    Raises:
+        UserError: there is no compiler.
+    """
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise UserError(
+            f"{what} needs a C++ compiler and there is no '{compiler}': install one, set CXX, or "
+            "do without compilation"
+        )
 
 
 def _compilable(module: nn.Module) -> Iterator[nn.Module]:

@@ -14,8 +14,9 @@ from pftrack.nuscenes.format_results import (
     tracking_results,
 )
 from pftrack.structures import Frame
-from pftrack.tracking.api import ImageSettings, load_tracker
+from pftrack.tracking.api import load_tracker
 from pftrack.tracking.detection import detect_frame
+from pftrack.tracking.image_settings import ImageSettings
 from pftrack.tracking.job import InferenceJob, Report
 from pftrack.tracking.scene_results import Box, SceneResult
 from pftrack.tracking.stage_clock import StageClock

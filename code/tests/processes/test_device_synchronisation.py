@@ -22,15 +22,21 @@ from tiny_tracker import clip
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from pftrack import geometry
 from pftrack.config import load_config
 from pftrack.geometry import constant
 from pftrack.models.layers.detr3d_attention import project_to_cameras
-from pftrack.models.layers.frustum import frustum_points, lid_depths
+from pftrack.models.layers.frustum import (
+    frustum_points,
+    invert_projection,
+    lid_depths,
+)
 from pftrack.models.losses import tracking_loss
 from pftrack.models.matching.match_costs import BBox3DL1Cost
 from pftrack.models.trackers import tracker
+from pftrack.models.trackers.static_step import StaticStep
 from pftrack.registry import build_model
 from pftrack.structures import ClipBatch
 
@@ -89,6 +95,50 @@ def test_tracking_waits_for_nothing_before_the_report(config: str) -> None:
         assert reported == [(QUERIES, "cuda"), (QUERIES + TRACKS, "cuda")]
 
     assert succeeds_on_fake_cuda(track)
+
+
+class Copies(TorchDispatchMode):
+    """Notes the operations that a CUDA graph cannot contain: tensors made on the host, and copies
+    between host and device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = op(*args, **(kwargs or {}))
+        tensors = [t for t in tree_leaves((args, kwargs, result)) if isinstance(t, Tensor)]
+        # A number that takes part in an operation travels with the kernel's arguments.
+        if any(t.device.type == "cpu" and t.dim() > 0 for t in tensors):
+            self.seen.append(str(op))
+        return result
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("padding", [0, 5])
+def test_the_static_step_stays_on_the_device(config: str, padding: int) -> None:
+    def step() -> None:
+        model = fake_model(config).eval()
+        static = StaticStep(model, (320 - padding, 800 - padding), (0.0,) * 3, (1.0,) * 3)
+        frame = {
+            "images": torch.zeros(6, 320, 800, 3, dtype=torch.uint8),
+            "calibration": torch.eye(4).repeat(6, 1, 1),
+            "ego_motion": torch.eye(4),
+            "seconds": torch.zeros(1),
+            "new_sequence": torch.zeros(1, dtype=torch.bool),
+        }
+        frame = {name: value.to("cuda") for name, value in frame.items()}
+        with torch.no_grad():
+            _, memory = static(frame, static.empty_memory())  # fills what is kept
+            with Copies() as copies:
+                report, memory = static(frame, memory)
+                assert copies.seen == []
+                torch.zeros(3, device="cuda").cpu()
+                assert len(copies.seen) == 1
+        assert {v.device.type for v in (*report.values(), *memory.values())} == {"cuda"}
+        assert report["boxes"].shape == (model.bbox_coder.max_num, 9)
+
+    assert succeeds_on_fake_cuda(step)
 
 
 class BlockingCopies(TorchDispatchMode):
@@ -176,7 +226,7 @@ def test_positions_and_assignment_take_no_matrix_products() -> None:
             moved = geometry.change_lidar_frame(points, pose, pose)
             geometry.transform_points(moved, pose)
             depths = lid_depths(8, 1.0, 60.0, "cuda")
-            frustum_points(lidar2img, (4, 10), (64, 160), depths, RANGE)
+            frustum_points(invert_projection(lidar2img), (4, 10), (64, 160), depths, RANGE)
             project_to_cameras(points[None], lidar2img, (64, 160), RANGE)
             BBox3DL1Cost()(codes, codes[0])
             assert products.count == 0

@@ -21,6 +21,8 @@ ORDER = (
     "files",
     "nuscenes.facts",
     "geometry",
+    "frames",
+    "sequences",
     "structures",
     "boxes",
     "stated",
@@ -36,6 +38,7 @@ ORDER = (
     "report",
     "visualization",
     "tracking",
+    "deployment",
     "training",
     "retraining",
     "commands",
@@ -49,6 +52,7 @@ BY_NAME = {
     *(f"laboratory.parity.{check.split(':')[0]}" for check in CHECKS.values()),  # test_compare.py
     "pftrack.models.dense_heads.detr3d_head",  # models/__init__.py imports every component
     "pftrack.models.layers.transformer",
+    "pftrack.models.trackers.cuda_graph",  # tracking/test_static_tracker.py, on a GPU
     "pftrack.compatibility.mm",  # processes/test_mm.py, in a fresh interpreter
     "pftrack.training.run",  # processes/test_training_cli.py, through the command
     "pftrack.visualization.video",  # processes/test_command_lines.py, through the command
