@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pftrack.datasets.augmentation import ImageAugmentation
+from pftrack.datasets.image_settings import ImageSettings
 from pftrack.errors import UserError
 from pftrack.files import write_json
-from pftrack.tracking.image_settings import ImageSettings
 
 DEPLOYMENT_FILE = "deployment.json"
 # The names of a memory's tensors where they enter a graph, and where they leave it.
@@ -34,7 +34,7 @@ class Deployment:
 
     Attributes:
         format: ``onnx`` or ``torch``.  graph: name of its file.  graph_sha256: of that file.
-        config, checkpoint: what it was made from.  checkpoint_sha256: of the checkpoint.
+        config, overrides, checkpoint: what it was made from.  checkpoint_sha256: of the checkpoint.
         precision: fp32 or fp16.
         slots: for live tracks.  cameras: images of a frame.
         calibration: ``lidar2img`` or ``img2lidar``, which matrices the graph reads.
@@ -51,6 +51,7 @@ class Deployment:
     graph: str
     graph_sha256: str
     config: str
+    overrides: list[str]
     checkpoint: str
     checkpoint_sha256: str
     precision: str

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from pftrack.deployment.description import read_deployment
-from pftrack.deployment.export import sample_frame
 from pftrack.deployment.onnx_tracker import OnnxTracker
 from pftrack.errors import UserError
 from pftrack.models.acceleration import precision_context
 from pftrack.models.trackers.life_cycle import NO_CANDIDATE
+from pftrack.nuscenes.facts import CAMERAS
 from pftrack.tracking.static_tracker import StaticTracker
 
 Tensors = dict[str, Tensor]
@@ -63,6 +63,48 @@ def verify(folder: Path, tracker: StaticTracker, precision: str) -> dict[str, fl
             "written; try PRECISION=fp32 or FORMAT=torch"
         )
     return largest
+
+
+def sample_frame(tracker: StaticTracker, seed: int = 0) -> dict[str, Tensor]:
+    """A frame of noise, for a rig that looks around."""
+    generator = torch.Generator().manual_seed(seed)
+    height, width = tracker.images.padded_size
+    images = torch.randint(
+        0, 256, (len(CAMERAS), height, width, 3), generator=generator, dtype=torch.uint8
+    )
+    valid_height, valid_width = tracker.images.augmentation.size
+    images[:, valid_height:] = 0
+    images[:, :, valid_width:] = 0
+    matrices = _rig(height, width)
+    if tracker.static_step.calibration == "img2lidar":
+        matrices = torch.linalg.inv(matrices)
+    ego_motion = torch.eye(4)
+    ego_motion[0, 3] = -2.5
+    return {
+        "images": images,
+        "calibration": matrices.float(),
+        "ego_motion": ego_motion,
+        "seconds": torch.tensor([0.5]),
+        "new_sequence": torch.tensor([False]),
+    }
+
+
+def _rig(height: int, width: int) -> Tensor:
+    """[V, 4, 4] float64 lidar to pixels of cameras at equal angles."""
+    yaw = torch.arange(len(CAMERAS), dtype=torch.float64) * (2 * torch.pi / len(CAMERAS))
+    zero, one, focal = torch.zeros_like(yaw), torch.ones_like(yaw), 0.8 * width
+    lidar2cam = torch.stack(
+        [yaw.sin(), -yaw.cos(), zero, zero]
+        + [zero, zero, -one, zero]
+        + [yaw.cos(), yaw.sin(), zero, zero]
+        + [zero, zero, zero, one],
+        dim=-1,
+    ).view(-1, 4, 4)
+    intrinsics = torch.tensor(
+        [[focal, 0, width / 2, 0], [0, focal, height / 2, 0], [0, 0, 1, 0], [0, 0, 0, 1]],
+        dtype=torch.float64,
+    )
+    return intrinsics @ lidar2cam
 
 
 def made_up_tracks(step: Any) -> dict[str, Tensor]:
