@@ -78,7 +78,7 @@ def _deployed(job: InferenceJob, folder: Path) -> Path:
     Raises:
         UserError: options that an export has built in.
     """
-    from pftrack.deployment.description import read_deployment, sha256
+    from pftrack.deployment.description import named, read_deployment, sha256
     from pftrack.deployment.export import export_tracker
 
     if job.compile or job.precision == "bf16":
@@ -86,7 +86,7 @@ def _deployed(job: InferenceJob, folder: Path) -> Path:
             "engine onnx: --compile and --precision bf16 are PyTorch's: leave them out, or use "
             "engine static"
         )
-    sources = job.config, list(job.overrides), sha256(Path(job.checkpoint)), job.precision
+    sources = named(job.config), list(job.overrides), sha256(Path(job.checkpoint)), job.precision
     if (folder / DEPLOYMENT_FILE).is_file():
         there = read_deployment(folder)
         if sources == (there.config, there.overrides, there.checkpoint_sha256, there.precision):

@@ -12,6 +12,7 @@ from pftrack.datasets.augmentation import ImageAugmentation
 from pftrack.datasets.image_settings import ImageSettings
 from pftrack.errors import UserError
 from pftrack.files import write_json
+from pftrack.paths import CODE
 
 DEPLOYMENT_FILE = "deployment.json"
 # The names of a memory's tensors where they enter a graph, and where they leave it.
@@ -140,6 +141,12 @@ def read_deployment(folder: str | Path) -> Deployment:
             "of the two is from another export; export the checkpoint anew"
         )
     return deployment
+
+
+def named(config: str | Path) -> str:
+    """A configuration's file as a description names it: one of ours relative to ``code/``."""
+    path = Path(config).resolve()
+    return str(path.relative_to(CODE)) if path.is_relative_to(CODE) else str(config)
 
 
 def sha256(path: Path) -> str:

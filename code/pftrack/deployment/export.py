@@ -26,6 +26,7 @@ from pftrack.deployment.description import (
     Deployment,
     TensorSpec,
     image_facts,
+    named,
     sha256,
 )
 from pftrack.deployment.readme import readme
@@ -95,7 +96,7 @@ def export_tracker(
             "format": format,
             "graph": graph.name,
             "graph_sha256": sha256(graph),
-            "config": str(config),
+            "config": named(config),
             "overrides": list(overrides),
             "checkpoint": Path(checkpoint).name,
             "checkpoint_sha256": sha256(Path(checkpoint)),
