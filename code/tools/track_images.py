@@ -1,4 +1,4 @@
-"""Track a folder of images with an exported tracker alone, and draw a video (docs/deployment.md)."""
+"""Track a folder of images with an export alone, and draw a video (docs/deployment.md)."""
 
 import argparse
 import json
@@ -50,7 +50,7 @@ def main() -> None:
         tracks, image = tracker.step_boxes(frame), cv2.imread(str(paths[0]))
         draw(image, tracks, invert_pose(ego @ sensor2ego[0]), intrinsics[0])
         size = image.shape[1], image.shape[0]
-        video = video or cv2.VideoWriter(args.out, cv2.VideoWriter_fourcc(*"mp4v"), 2, size)
+        video = video or cv2.VideoWriter(args.out, cv2.VideoWriter.fourcc(*"mp4v"), 2, size)
         video.write(image)
         print(f"{moment['timestamp']:.1f} s: {len(tracks)} tracks", flush=True)
 

@@ -26,7 +26,7 @@ FRAMES = 3
 # Largest differences: of an instance's score, of where it is or has been seen (m), and of the
 # features that its history keeps, which are of the order of 1.
 BOUNDS = {
-    "fp32": {"score": 1e-3, "center": 2e-3, "feature": 1e-2},
+    "fp32": {"score": 1e-3, "center": 1e-2, "feature": 1e-2},
     "fp16": {"score": 0.05, "center": 0.5, "feature": 0.5},
 }
 
@@ -107,8 +107,8 @@ def _rig(height: int, width: int) -> Tensor:
     return intrinsics @ lidar2cam
 
 
-def made_up_tracks(step: Any) -> dict[str, Tensor]:
-    """A memory whose slots are half full of random tracks."""
+def made_up_tracks(step: Any, share: float = 0.5) -> dict[str, Tensor]:
+    """A memory of random tracks in a share of the slots."""
     generator = torch.Generator().manual_seed(0)
     memory = step.empty_memory()
     random = {
@@ -116,7 +116,7 @@ def made_up_tracks(step: Any) -> dict[str, Tensor]:
         for name, value in memory.items()
         if value.is_floating_point()
     }
-    count = max(1, step.slots // 2)
+    count = max(1, int(step.slots * share))
     memory |= random
     memory["bboxes"] = random["bboxes"] * 20 - 10
     memory["live"][:count] = True
