@@ -31,6 +31,10 @@ CKPT ?=## checkpoint: absolute, relative, or below checkpoints/
 RESULT ?=## results file of an evaluation
 SCENES ?=## scene names, separated by commas; default: all
 SPLIT ?= val## split to evaluate
+ENGINE ?= torch## what runs the network of eval: torch, static (fixed shapes) or onnx (ONNX Runtime)
+FORMAT ?= onnx## of an export: onnx or torch
+SLOTS ?= 300## of an export: live tracks it can hold
+PRECISION ?= fp32## of an export: fp32 or fp16
 NUSCENES ?= data/nuscenes## nuScenes' folder
 VERSION ?= v1.0-trainval## v1.0-trainval, v1.0-mini or v1.0-test
 WORKERS ?=## processes that convert; default: one per core
@@ -61,7 +65,8 @@ CONFIGS := projects/configs/tracking
 
 # A dry run (make -n) shows the commands whatever this machine has.
 DRY_RUN := $(if $(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS)))),1)
-CHECKED := RUNTIME VARIANT CUDA DEVICE GPUS NNODES NODE_RANK MASTER_ADDR RES HEAD VERSION WORKERS PORT MAX_JOBS TRAIN
+CHECKED := RUNTIME VARIANT CUDA DEVICE GPUS NNODES NODE_RANK MASTER_ADDR RES HEAD VERSION WORKERS PORT MAX_JOBS TRAIN \
+  ENGINE FORMAT SLOTS PRECISION
 
 # $(call fail,MESSAGE): one line, exit status 2
 fail = $(error $(1))
@@ -144,7 +149,7 @@ train-f1 train-f3:
 	$(check)
 
 ##@ Targets: evaluation
-.PHONY: eval detect report reproduce video picture
+.PHONY: eval detect export report reproduce video picture
 RETRAIN = $(filter 1,$(TRAIN))
 eval detect: GPUS := $(or $(GPUS),1)
 reproduce: GPUS := $(or $(GPUS),$(if $(RETRAIN),8,1))
@@ -155,12 +160,19 @@ CONFIG_OPTION = $(if $(CONFIG),--config '$(call path-of,CONFIG,$(HINT_CONFIG))')
 WORK_DIR_OPTION = $(if $(WORK_DIR),--work-dir '$(WORK_DIR)')
 eval: ## tracking with a checkpoint: metrics, forecasting metrics, report
 	$(RUN) --read '$(call path-of,CKPT,$(HINT_CKPT))' $(call write,$(WORK_DIR)) eval python tools/eval.py \
-	  '$(call path-of,CKPT,$(HINT_CKPT))' --gpus $(GPUS) --split $(SPLIT) $(CONFIG_OPTION) $(WORK_DIR_OPTION) $(ARGS)
+	  '$(call path-of,CKPT,$(HINT_CKPT))' --gpus $(GPUS) --split $(SPLIT) --engine $(ENGINE) $(CONFIG_OPTION) $(WORK_DIR_OPTION) $(ARGS)
 	$(check)
 
 detect: ## detection mAP and NDS of a checkpoint
 	$(RUN) --read '$(call path-of,CKPT,$(HINT_CKPT))' $(call write,$(WORK_DIR)) eval python tools/detect.py \
 	  '$(call path-of,CKPT,$(HINT_CKPT))' --gpus $(GPUS) --split $(SPLIT) $(CONFIG_OPTION) $(WORK_DIR_OPTION) $(ARGS)
+	$(check)
+
+export: DEPLOYED = $(if $(findstring command line,$(origin OUT)),$(OUT))
+export: ## a checkpoint as one static graph with its description, compared with PyTorch
+	$(RUN) --read '$(call path-of,CKPT,$(HINT_CKPT))' $(call write,$(DEPLOYED)) eval python tools/export.py \
+	  '$(call path-of,CKPT,$(HINT_CKPT))' --format $(FORMAT) --slots $(SLOTS) --precision $(PRECISION) \
+	  $(CONFIG_OPTION) $(if $(DEPLOYED),--out '$(DEPLOYED)') $(ARGS)
 	$(check)
 
 report: ## report (HTML, JSON, PNG) from an existing results file

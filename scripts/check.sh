@@ -23,7 +23,7 @@ number() { # number NAME: a whole number, 0 or more
 }
 
 target=$1
-: "${GPUS:=0}" "${DEVICE:=auto}" "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=}" "${TRAIN:=0}"
+: "${ENGINE:=torch}" "${FORMAT:=onnx}" "${PRECISION:=fp32}" "${GPUS:=0}" "${DEVICE:=auto}" "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=}" "${TRAIN:=0}"
 one_of RUNTIME auto docker native
 [ -z "${VARIANT:-}" ] || one_of VARIANT cuda cpu dev
 [ -z "${CUDA:-}" ] || one_of CUDA 12 13
@@ -31,8 +31,11 @@ one_of DEVICE auto cpu cuda
 one_of RES 800x320 1600x640
 one_of HEAD petr detr3d
 one_of TRAIN 0 1
+one_of ENGINE torch static onnx
+one_of FORMAT onnx torch
+one_of PRECISION fp32 fp16
 one_of VERSION v1.0-trainval v1.0-test v1.0-mini v1.0
-for name in GPUS NNODES NODE_RANK PORT WORKERS MAX_JOBS; do
+for name in GPUS NNODES NODE_RANK PORT WORKERS MAX_JOBS SLOTS; do
   [ -z "${!name:-}" ] || number "$name"
 done
 if [ "$target$TRAIN" = reproduce1 ] && [ "$HEAD" != petr ]; then

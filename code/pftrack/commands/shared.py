@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from pftrack.deployment.description import DEPLOYMENT_FILE
 from pftrack.devices import add_device_option, choose_devices
+from pftrack.errors import UserError
 from pftrack.files import write_json
 from pftrack.tracking.job import RUN_FILE, InferenceJob, tracking_section
 from pftrack.tracking.runner import InferenceRun, run_inference
 
+OPTIONS = ("precision", "fuse_conv_bn", "compile", "engine")  # of a run, that its report names
 PUBLISHED_SOURCE = "PF-Track (CVPR 2023), nuScenes val"
 
 
@@ -52,12 +55,12 @@ def checkpoint_parser(description: str | None, task: str) -> argparse.ArgumentPa
 
 
 def run_checkpoint(
-    args: argparse.Namespace, name: str, task: Any = "tracking"
+    args: argparse.Namespace, name: str, task: Any = "tracking", engine: Any = "torch"
 ) -> tuple[InferenceRun, Path]:
     """Run what a :func:`checkpoint_parser` has parsed.
 
     Args:
-        name: the beginning of the default work dir.  task: see :class:`InferenceJob`.
+        name: the beginning of the default work dir.  task, engine: see :class:`InferenceJob`.
 
     Returns:
         the run and the work dir.
@@ -68,7 +71,40 @@ def run_checkpoint(
     config = find_config(args.config, checkpoint)
     work_dir = args.work_dir or default_work_dir(checkpoint, name)
     print(f"configuration {config}, results in {work_dir}", flush=True)
-    return run_job(make_job(args, config, checkpoint, task), args, work_dir), work_dir
+    job = replace(make_job(args, config, checkpoint, task), engine=engine)
+    if engine == "onnx":
+        job = replace(job, deployment=str(_deployed(job, work_dir / "deployment")))
+    return run_job(job, args, work_dir), work_dir
+
+
+def _deployed(job: InferenceJob, folder: Path) -> Path:
+    """The job's checkpoint as ONNX, exported unless it is there already.
+
+    Raises:
+        UserError: options that an export has built in.
+    """
+    from pftrack.deployment.description import named, read_deployment, sha256
+    from pftrack.deployment.export import export_tracker
+
+    if job.compile or job.precision == "bf16":
+        raise UserError(
+            "engine onnx: --compile and --precision bf16 are PyTorch's: leave them out, or use "
+            "engine static"
+        )
+    sources = named(job.config), list(job.overrides), sha256(Path(job.checkpoint)), job.precision
+    if (folder / DEPLOYMENT_FILE).is_file():
+        there = read_deployment(folder)
+        if sources == (there.config, there.overrides, there.checkpoint_sha256, there.precision):
+            return folder
+    print(f"exporting to {folder} ...", flush=True)
+    export_tracker(
+        job.config,
+        job.checkpoint,
+        folder,
+        precision=job.precision,
+        overrides=job.overrides,
+    )
+    return folder
 
 
 def make_job(
@@ -164,7 +200,7 @@ def report_facts(result: Path, version: str, split: str) -> Any:
     facts.published_source = PUBLISHED_SOURCE
     facts.frames, facts.wall_seconds = run["frames"], run["wall_seconds"]
     facts.stage_seconds, facts.devices = run["seconds"], run["devices"]
-    facts.options = {k: str(job[k]) for k in ("precision", "fuse_conv_bn", "compile")}
+    facts.options = {k: str(job[k]) for k in OPTIONS}
     return facts
 
 

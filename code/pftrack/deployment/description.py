@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pftrack.datasets.augmentation import ImageAugmentation
+from pftrack.datasets.image_settings import ImageSettings
 from pftrack.errors import UserError
 from pftrack.files import write_json
-from pftrack.tracking.image_settings import ImageSettings
+from pftrack.paths import CODE
 
 DEPLOYMENT_FILE = "deployment.json"
 # The names of a memory's tensors where they enter a graph, and where they leave it.
@@ -34,7 +35,7 @@ class Deployment:
 
     Attributes:
         format: ``onnx`` or ``torch``.  graph: name of its file.  graph_sha256: of that file.
-        config, checkpoint: what it was made from.  checkpoint_sha256: of the checkpoint.
+        config, overrides, checkpoint: what it was made from.  checkpoint_sha256: of the checkpoint.
         precision: fp32 or fp16.
         slots: for live tracks.  cameras: images of a frame.
         calibration: ``lidar2img`` or ``img2lidar``, which matrices the graph reads.
@@ -51,6 +52,7 @@ class Deployment:
     graph: str
     graph_sha256: str
     config: str
+    overrides: list[str]
     checkpoint: str
     checkpoint_sha256: str
     precision: str
@@ -139,6 +141,12 @@ def read_deployment(folder: str | Path) -> Deployment:
             "of the two is from another export; export the checkpoint anew"
         )
     return deployment
+
+
+def named(config: str | Path) -> str:
+    """A configuration's file as a description names it: one of ours relative to ``code/``."""
+    path = Path(config).resolve()
+    return str(path.relative_to(CODE)) if path.is_relative_to(CODE) else str(config)
 
 
 def sha256(path: Path) -> str:

@@ -8,7 +8,7 @@ import platform
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pftrack.config import load_config
 from pftrack.deployment.description import (
     DEPLOYMENT_FILE,
     MEMORY,
@@ -25,9 +26,11 @@ from pftrack.deployment.description import (
     Deployment,
     TensorSpec,
     image_facts,
+    named,
     sha256,
 )
 from pftrack.deployment.readme import readme
+from pftrack.deployment.verification import sample_frame, verify
 from pftrack.errors import UserError
 from pftrack.models.acceleration import precision_context
 from pftrack.nuscenes.facts import CAMERAS
@@ -48,6 +51,7 @@ def export_tracker(
     format: str = "onnx",
     slots: int = 300,
     precision: str = "fp32",
+    overrides: Sequence[str] = (),
 ) -> Deployment:
     """Export a checkpoint, compare the result with PyTorch, and leave the folder ``out``.
 
@@ -57,6 +61,7 @@ def export_tracker(
         format: a key of :data:`FORMATS`.
         slots: for live tracks.
         precision: of the network's weights and products.
+        overrides: ``key=value`` changes to the configuration.
 
     Returns:
         the description, with the largest differences.
@@ -65,8 +70,6 @@ def export_tracker(
         UserError: from the configuration or the checkpoint; ``out`` holds something else; the
             graph differs from PyTorch by more than rounding.
     """
-    from pftrack.deployment.verification import verify
-
     if format not in FORMATS or precision not in PRECISIONS:
         raise UserError(
             f"cannot export FORMAT={format} PRECISION={precision}: formats are "
@@ -75,7 +78,7 @@ def export_tracker(
     out = Path(out)
     _check_place(out)
     tracker = load_tracker(
-        config,
+        load_config(config, overrides),
         checkpoint,
         device="cpu",
         dtype=precision,
@@ -93,7 +96,8 @@ def export_tracker(
             "format": format,
             "graph": graph.name,
             "graph_sha256": sha256(graph),
-            "config": str(config),
+            "config": named(config),
+            "overrides": list(overrides),
             "checkpoint": Path(checkpoint).name,
             "checkpoint_sha256": sha256(Path(checkpoint)),
             "precision": precision,
@@ -119,48 +123,6 @@ def export_tracker(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return deployment
-
-
-def sample_frame(tracker: StaticTracker, seed: int = 0) -> dict[str, Tensor]:
-    """A frame of noise, for a rig that looks around."""
-    generator = torch.Generator().manual_seed(seed)
-    height, width = tracker.images.padded_size
-    images = torch.randint(
-        0, 256, (len(CAMERAS), height, width, 3), generator=generator, dtype=torch.uint8
-    )
-    valid_height, valid_width = tracker.images.augmentation.size
-    images[:, valid_height:] = 0
-    images[:, :, valid_width:] = 0
-    matrices = _rig(height, width)
-    if tracker.static_step.calibration == "img2lidar":
-        matrices = torch.linalg.inv(matrices)
-    ego_motion = torch.eye(4)
-    ego_motion[0, 3] = -2.5
-    return {
-        "images": images,
-        "calibration": matrices.float(),
-        "ego_motion": ego_motion,
-        "seconds": torch.tensor([0.5]),
-        "new_sequence": torch.tensor([False]),
-    }
-
-
-def _rig(height: int, width: int) -> Tensor:
-    """[V, 4, 4] float64 lidar to pixels of cameras at equal angles."""
-    yaw = torch.arange(len(CAMERAS), dtype=torch.float64) * (2 * torch.pi / len(CAMERAS))
-    zero, one, focal = torch.zeros_like(yaw), torch.ones_like(yaw), 0.8 * width
-    lidar2cam = torch.stack(
-        [yaw.sin(), -yaw.cos(), zero, zero]
-        + [zero, zero, -one, zero]
-        + [yaw.cos(), yaw.sin(), zero, zero]
-        + [zero, zero, zero, one],
-        dim=-1,
-    ).view(-1, 4, 4)
-    intrinsics = torch.tensor(
-        [[focal, 0, width / 2, 0], [0, focal, height / 2, 0], [0, 0, 1, 0], [0, 0, 0, 1]],
-        dtype=torch.float64,
-    )
-    return intrinsics @ lidar2cam
 
 
 def _write_graph(

@@ -12,9 +12,9 @@ import numpy as np
 from pftrack.boxes import Boxes
 from pftrack.datasets.frames import FrameArrays, check_shapes, prepare_frame
 from pftrack.deployment.description import MEMORY, NEXT, Deployment, read_deployment
+from pftrack.deployment.static_stream import StaticStream
 from pftrack.errors import UserError
 from pftrack.frames import Frame, Track
-from pftrack.tracking.static_stream import StaticStream
 
 # A word for each of ONNX Runtime's engines; each falls back on those behind it.
 PROVIDERS = {

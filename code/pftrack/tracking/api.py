@@ -20,6 +20,7 @@ from pftrack.boxes import Boxes
 from pftrack.checkpoints.reading import load_into
 from pftrack.datasets.class_names import class_names
 from pftrack.datasets.frames import FrameArrays, check_shapes, prepare_frame
+from pftrack.datasets.image_settings import ImageSettings
 from pftrack.devices import find_device
 from pftrack.errors import UserError
 from pftrack.models import acceleration
@@ -40,7 +41,6 @@ from pftrack.structures import (
     FrameBatch,
     Track,
 )
-from pftrack.tracking.image_settings import ImageSettings
 from pftrack.tracking.static_tracker import StaticTracker
 
 if TYPE_CHECKING:
@@ -85,9 +85,13 @@ class Tracker:
         """Where the model lives."""
         return self.model.reference_points.weight.device
 
-    def reset(self) -> None:
-        """Forget all tracks; ids and sequences start again."""
-        self.memory = StreamMemory()
+    def reset(self, sequence: int = 0) -> None:
+        """Forget all tracks; ids and sequences start again.
+
+        Args:
+            sequence: as if so many sequences had been seen.
+        """
+        self.memory = StreamMemory(sequence=sequence)
 
     def step(
         self,

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from pftrack.boxes import Boxes
 from pftrack.datasets.frames import FrameArrays, check_shapes, prepare_frame
+from pftrack.datasets.image_settings import ImageSettings
+from pftrack.deployment.static_stream import StaticStream
 from pftrack.errors import UserError
 from pftrack.models.acceleration import precision_context, require_compiler
 from pftrack.models.trackers.cuda_graph import GraphedStep
 from pftrack.models.trackers.static_step import StaticStep
 from pftrack.models.trackers.tracker import StageTimer, untimed
 from pftrack.structures import Frame, Track
-from pftrack.tracking.image_settings import ImageSettings
-from pftrack.tracking.static_stream import StaticStream
 
 
 class StaticTracker:

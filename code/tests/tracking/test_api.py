@@ -6,9 +6,9 @@ import torch
 from street_frames import config, frame
 
 from pftrack import Tracker, load_tracker
+from pftrack.datasets.image_settings import ImageSettings
 from pftrack.errors import UserError
 from pftrack.structures import TRACKING_CLASSES
-from pftrack.tracking.image_settings import ImageSettings
 
 
 @pytest.fixture(scope="module")

@@ -212,7 +212,8 @@ def _slots(alive: Tensor, scores: Tensor, slots: int) -> tuple[Tensor, Tensor]:
     best, rows = torch.where(alive, scores, NO_CANDIDATE).topk(slots)
     last = len(alive)
     rows = torch.where(best > NO_CANDIDATE, rows, last).sort().values
-    return rows.clamp(max=last - 1), rows < last
+    live = rows < last
+    return torch.where(live, rows, last - 1), live
 
 
 def _remember(tracks: TrackInstances, live: Tensor, next_id: Tensor) -> dict[str, Tensor]:

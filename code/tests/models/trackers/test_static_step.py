@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_tracker import HEIGHT, WIDTH, clip, decoder, tiny_tracker
+from tiny_tracker import HEIGHT, WIDTH, clip, detr3d, tiny_tracker
 
 from laboratory.parity.weights import fill
 from pftrack.errors import UserError
@@ -19,28 +19,6 @@ from pftrack.structures import FrameBatch
 MEAN, STD = (100.0, 110.0, 120.0), (50.0, 60.0, 70.0)
 SHAPE = (HEIGHT - 4, WIDTH - 6)
 FRAMES = 6
-
-
-def detr3d(layers: int = 2) -> dict[str, Any]:
-    """Changes that make the small tracker a DETR3D."""
-    parts = decoder(layers)
-    look = {
-        "type": "Detr3DCrossAtten",
-        "embed_dims": 32,
-        "num_levels": 2,
-        "dropout": 0.0,
-        "pc_range": [-51.2, -51.2, -5.0, 51.2, 51.2, 3.0],
-    }
-    layer = parts["transformerlayers"]
-    layer["attn_cfgs"] = [layer["attn_cfgs"][0], look]
-    parts["type"] = "Detr3DTransformerDecoder"
-    head = {
-        "type": "DETR3DCamTrackingHead",
-        "num_classes": 10,
-        "in_channels": 32,
-        "transformer": {"type": "Detr3DTransformer", "decoder": parts},
-    }
-    return {"pts_bbox_head": head}
 
 
 MODELS: dict[str, dict[str, Any]] = {
