@@ -13,7 +13,8 @@ MAKEFLAGS += --no-print-directory
 RUNTIME ?= auto## auto (Docker when an engine answers), docker or native
 IMAGE ?=## container image; default pf-track:VARIANT; one in a registry is pulled
 VARIANT ?=## cuda, cpu or dev; default cuda on a machine with NVIDIA GPUs, else cpu
-PYTHON ?=## Python 3.11 or 3.12 for .venv; default: the first one found
+CUDA ?=## 13 or 12, PyTorch's CUDA; default: 12 where driver (525 to 579) or GPU (Volta) is too old for 13
+PYTHON ?=## Python 3.11 to 3.14 for .venv; default: the first one found
 DEVICE ?= auto## auto, cpu or cuda
 GPUS ?=## GPUs; 0 is the CPU; default 8 for training, 1 for the rest
 NNODES ?= 1## machines that train together
@@ -31,11 +32,15 @@ CKPT ?=## checkpoint: absolute, relative, or below checkpoints/
 RESULT ?=## results file of an evaluation
 SCENES ?=## scene names, separated by commas; default: all
 SPLIT ?= val## split to evaluate
+ENGINE ?= torch## what runs the network of eval: torch, static (fixed shapes) or onnx (ONNX Runtime)
+FORMAT ?= onnx## of an export: onnx or torch
+SLOTS ?= 300## of an export: live tracks it can hold
+PRECISION ?= fp32## of an export: fp32 or fp16
 NUSCENES ?= data/nuscenes## nuScenes' folder
 VERSION ?= v1.0-trainval## v1.0-trainval, v1.0-mini or v1.0-test; other targets than data: by default the config's
 WORKERS ?=## processes that convert; default: one per core
 OUT ?= work_dirs/demo## the demo's folder
-ONLY ?=## part of it: a group of checkpoints, a benchmark, a training (f3_800x320, 800x320, f3)
+ONLY ?=## part of it: a group of checkpoints, a benchmark, a check, a training (f3_800x320, 800x320, f3)
 TRAIN ?= 0## 1: reproduce retrains the published detectors and trackers
 GOLDEN ?=## folder of golden files; default: the ones at hand
 PORT ?= 8888## JupyterLab's port on 127.0.0.1
@@ -51,9 +56,10 @@ EXTRA_CA ?=## file of certificate authorities, used while building, in no layer
 NETRC ?=## file of credentials for the mirrors, used while building, in no layer
 
 # The names above; no shell is asked for them, since make would hand it the values.
-NAMES := RUNTIME IMAGE VARIANT PYTHON DEVICE GPUS NNODES NODE_RANK MASTER_ADDR RES HEAD CONFIG WORK_DIR \
-  LOAD_FROM RESUME CKPT RESULT SCENES SPLIT NUSCENES VERSION WORKERS OUT ONLY TRAIN GOLDEN PORT ARGS \
-  TORCH_CUDA_ARCH_LIST MAX_JOBS BASE_IMAGE DEBIAN_MIRROR PIP_INDEX_URL EXTRA_CA NETRC
+NAMES := RUNTIME IMAGE VARIANT CUDA PYTHON DEVICE GPUS NNODES NODE_RANK MASTER_ADDR RES HEAD CONFIG WORK_DIR \
+  LOAD_FROM RESUME CKPT RESULT SCENES SPLIT ENGINE FORMAT SLOTS PRECISION NUSCENES VERSION WORKERS OUT \
+  ONLY TRAIN GOLDEN PORT ARGS TORCH_CUDA_ARCH_LIST MAX_JOBS BASE_IMAGE DEBIAN_MIRROR PIP_INDEX_URL \
+  EXTRA_CA NETRC
 
 # $(call fail,MESSAGE): one line, exit status 2
 fail = $(error $(1))
@@ -85,9 +91,11 @@ run = +@scripts/target.sh $@$(check)
 export ASKED DRY_RUN $(GIVEN)
 
 ##@ Targets: start here
-.PHONY: help setup demo test quick
+.PHONY: help doctor setup demo test quick
 help: ## this list
 	@awk -f scripts/help.awk Makefile
+doctor: ## what this machine has and lacks, in seconds; before the set-up, too
+	$(run)
 setup: ## prepare the environment: .venv from the lock, or the image
 	$(run)
 demo: ## the whole story on generated data, from the data set to metrics, report and video
@@ -114,10 +122,12 @@ train-f3: ## step two: the tracker on three-frame clips
 	$(run)
 
 ##@ Targets: evaluation
-.PHONY: eval detect report reproduce video picture
+.PHONY: eval detect export report reproduce video picture
 eval: ## tracking with a checkpoint: metrics, forecasting metrics, report
 	$(run)
 detect: ## detection mAP and NDS of a checkpoint
+	$(run)
+export: ## a checkpoint as one static graph with its description, compared with PyTorch
 	$(run)
 report: ## report (HTML, JSON, PNG) from an existing results file
 	$(run)
@@ -129,7 +139,7 @@ picture: ## the README's picture (a small GIF) from a results file; default: the
 	$(run)
 
 ##@ Targets: looking inside
-.PHONY: jupyter notebooks parity bench battery
+.PHONY: jupyter notebooks parity bench gpu-check battery
 jupyter: ## JupyterLab on 127.0.0.1 with a token printed once
 	$(run)
 notebooks: ## execute every notebook
@@ -137,6 +147,8 @@ notebooks: ## execute every notebook
 parity: ## compare with a folder of golden files, largest error per array
 	$(run)
 bench: ## the benchmarks: time, memory, precision
+	$(run)
+gpu-check: ## is it right and fast on this machine's GPU? 8 minutes, no data; DEVICE=cpu: a walk through it
 	$(run)
 battery: ## bad inputs by the thousand over all commands and formats: does each end in one line?
 	$(run)

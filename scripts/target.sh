@@ -26,7 +26,7 @@ goals=("$@")
 
 # --- which variables a target reads ------------------------------------------------------------------
 
-anywhere="RUNTIME IMAGE VARIANT PYTHON DEVICE"
+anywhere="RUNTIME IMAGE VARIANT CUDA PYTHON DEVICE"
 # What the scripts and tools read from the environment; the other values are options of commands.
 passed=" $anywhere NNODES NODE_RANK MASTER_ADDR PORT TORCH_CUDA_ARCH_LIST MAX_JOBS BASE_IMAGE DEBIAN_MIRROR \
   PIP_INDEX_URL EXTRA_CA NETRC "
@@ -40,7 +40,11 @@ reads() { # reads TARGET
     checkpoints) echo "ONLY ARGS" ;;
     inspect) echo "CKPT CONFIG ARGS" ;;
     train-*) echo "GPUS NNODES NODE_RANK MASTER_ADDR RES HEAD CONFIG WORK_DIR LOAD_FROM RESUME NUSCENES VERSION ARGS" ;;
-    eval | detect) echo "GPUS CKPT CONFIG WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
+    eval) echo "GPUS CKPT CONFIG WORK_DIR SPLIT ENGINE NUSCENES VERSION ARGS" ;;
+    detect) echo "GPUS CKPT CONFIG WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
+    export) echo "CKPT CONFIG FORMAT SLOTS PRECISION OUT ARGS" ;;
+    doctor) echo "NUSCENES ARGS" ;;
+    gpu-check) echo "ONLY ARGS" ;;
     report) echo "RESULT WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
     reproduce) echo "GPUS NNODES NODE_RANK MASTER_ADDR TRAIN HEAD ONLY RES WORK_DIR NUSCENES VERSION ARGS" ;;
     video) echo "RESULT SCENES WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
@@ -69,7 +73,7 @@ done < <(sed -n 's/^\([A-Z_]*\) ?= *\([^#]*\)##.*/\1\t\2/p' "$root/Makefile")
 read_dotenv "$root/.env"
 # Before the defaults: what the user says.
 nuscenes_given=${NUSCENES:-${NUSCENES_DIR:-}}
-version_given=${VERSION:-} split_given=${SPLIT:-} res_given=${RES:-}
+version_given=${VERSION:-} split_given=${SPLIT:-} res_given=${RES:-} out_given=${OUT:-}
 for name in "${names[@]}"; do
   default=default_$name
   [ -n "${!name:-}" ] || printf -v "$name" '%s' "${!default}"
@@ -100,7 +104,11 @@ check_values() {
   done
   one_of RUNTIME auto docker native
   [ -z "$VARIANT" ] || one_of VARIANT cuda cpu dev
+  [ -z "$CUDA" ] || one_of CUDA 12 13
   one_of DEVICE auto cpu cuda
+  one_of ENGINE torch static onnx
+  one_of FORMAT onnx torch
+  one_of PRECISION fp32 fp16
   one_of RES 800x320 1600x640
   one_of HEAD petr detr3d
   one_of TRAIN 0 1
@@ -111,6 +119,7 @@ check_values() {
   number PORT 1 65535
   number WORKERS 0 256
   number MAX_JOBS 1 1024
+  number SLOTS 1 100000
   if [ "$target$TRAIN" = reproduce1 ] && [ "$HEAD" != petr ]; then
     problem "HEAD=$HEAD: TRAIN=1 trains what the record lists (PETR); leave HEAD out, ARGS='--record FILE' takes another list"
   fi
@@ -122,10 +131,12 @@ check_values() {
       fi
       # A retraining prints its plan before it looks for the GPUs.
       if [ "$target$TRAIN" != reproduce1 ] && [ -z "${DRY_RUN:-}" ] && [ "$DEVICE" != cpu ] && [ "$GPUS" -gt 0 ]; then
-        local have
+        local have unusable
         have=$(gpu_count)
         [ "$GPUS" -le "$have" ] ||
           problem "GPUS=$GPUS: this machine has $have usable NVIDIA GPU(s); use GPUS=0 for the CPU, or DEVICE=cpu for $GPUS processes on it"
+        unusable=$(gpu_problem)
+        [ -z "$unusable" ] || problem "GPUS=$GPUS: $unusable"
       fi
       ;;
   esac
@@ -188,6 +199,11 @@ build_command() {
   check_values
   split_args
   case $target in
+    doctor) command=(scripts/doctor.sh --nuscenes "${nuscenes_given:-$NUSCENES}" ${args[@]+"${args[@]}"}) ;;
+    gpu-check)
+      [ -z "$ONLY" ] || options+=(--only "$ONLY")
+      in_service test python tools/gpu_check.py --device "$DEVICE" ${options[@]+"${options[@]}"}
+      ;;
     setup) command=(scripts/setup.sh) ;;
     build) command=(scripts/build.sh ${args[@]+"${args[@]}"}) ;;
     test-images) command=(scripts/test_images.sh ${args[@]+"${args[@]}"}) ;;
@@ -262,6 +278,7 @@ build_command() {
       local checkpoint=$found
       reading "$checkpoint"
       options=(--gpus "$GPUS" --split "$SPLIT")
+      [ "$target" != eval ] || options+=(--engine "$ENGINE")
       add_config
       if [ -n "$WORK_DIR" ]; then
         writing "$WORK_DIR"
@@ -269,6 +286,19 @@ build_command() {
       fi
       add_nuscenes --nuscenes
       in_service eval python "tools/$target.py" "$checkpoint" "${options[@]}"
+      ;;
+    export)
+      find_file CKPT "$hint_ckpt"
+      local checkpoint=$found
+      reading "$checkpoint"
+      # shellcheck disable=SC2153 # a variable of make's
+      options=(--format "$FORMAT" --slots "$SLOTS" --precision "$PRECISION")
+      add_config
+      if [ -n "$out_given" ]; then
+        writing "$OUT"
+        options+=(--out "$OUT")
+      fi
+      in_service eval python tools/export.py "$checkpoint" "${options[@]}"
       ;;
     report | video)
       find_file RESULT "$hint_result"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pftrack import geometry
-from pftrack.structures import Track
+from pftrack.frames import Track
 
 
 @dataclass

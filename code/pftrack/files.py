@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import quote
 
-import msgspec
-
 from pftrack.errors import UserError
 
 T = TypeVar("T")
@@ -84,6 +82,8 @@ def read_json(path: str | Path, kind: type[T], what: str, remedy: str) -> T:
     Raises:
         UserError: it cannot be read, is no JSON or not of that type; the first fault is named.
     """
+    import msgspec  # not here for whoever only writes
+
     path = Path(path)
     try:
         if path.stat().st_size > _LARGEST_JSON:

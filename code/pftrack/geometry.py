@@ -17,13 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 
-# Either numpy.ndarray or torch.Tensor; every argument of one call is of the same kind.
-Array = TypeVar("Array", np.ndarray, torch.Tensor)
+if TYPE_CHECKING:
+    import torch
+
+# Either numpy.ndarray or torch.Tensor; every argument of one call is of the same kind. Torch is
+# imported where there are tensors only: deployed trackers do without.
+Array = TypeVar("Array", np.ndarray, "torch.Tensor")
 
 HALF_PI = np.pi / 2
 MIN_DEPTH = 1e-5
@@ -31,7 +34,11 @@ MIN_DEPTH = 1e-5
 
 def _backend(array: Any) -> Any:
     """The module, numpy or torch, whose functions work on ``array``."""
-    return torch if isinstance(array, torch.Tensor) else np
+    if not hasattr(array, "is_cuda"):
+        return np
+    import torch
+
+    return torch
 
 
 # --- quaternions (numpy) --------------------------------------------------------------------------
@@ -51,13 +58,24 @@ def quaternion_to_matrix(quaternion: Any) -> np.ndarray:
 
 
 def matrix_to_quaternion(rotation: Any) -> np.ndarray:
-    """Unit quaternions [..., 4] with w >= 0 of rotation matrices [..., 3, 3]."""
-    from scipy.spatial.transform import Rotation
+    """Unit quaternions [..., 4] with w >= 0 of rotation matrices [..., 3, 3].
 
-    rotation = np.asarray(rotation, dtype=np.float64)
-    xyzw = Rotation.from_matrix(rotation.reshape(-1, 3, 3)).as_quat()
-    wxyz = np.roll(xyzw, 1, axis=-1).reshape(*rotation.shape[:-2], 4)
-    return np.where(wxyz[..., :1] < 0, -wxyz, wxyz)
+    From the largest of the four components, which is found without cancellation.
+    """
+    r = np.moveaxis(np.asarray(rotation, dtype=np.float64), (-2, -1), (0, 1))
+    # Four times the products of the components, row by row those with w, x, y and z.
+    w, x, y, z = (
+        1 + r[0, 0] * a + r[1, 1] * b + r[2, 2] * c
+        for a, b, c in ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1))
+    )
+    wx, wy, wz = r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]
+    xy, xz, yz = r[0, 1] + r[1, 0], r[0, 2] + r[2, 0], r[1, 2] + r[2, 1]
+    rows = [[w, wx, wy, wz], [wx, x, xy, xz], [wy, xy, y, yz], [wz, xz, yz, z]]
+    products = np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+    largest = np.argmax(np.stack([w, x, y, z], axis=-1), axis=-1)
+    quaternion = np.take_along_axis(products, largest[..., None, None], axis=-2)[..., 0, :]
+    quaternion = quaternion / np.linalg.norm(quaternion, axis=-1, keepdims=True)
+    return np.where(quaternion[..., :1] < 0, -quaternion, quaternion)
 
 
 def quaternion_multiply(a: Any, b: Any) -> np.ndarray:
@@ -128,13 +146,17 @@ def transform_points(points: Array, pose: Array) -> Array:
 def rotate_vectors(vectors: Array, pose: Array) -> Array:
     """Directions [..., n, 3] through the rotation part of [..., 4, 4] (or [..., 3, 3]) only.
 
-    On a GPU as sums of products: matrix products may be set to TF32 (11 bits, 3 cm at 60 m), for
-    the backward pass too.
+    On a GPU and in a traced graph as sums of products: matrix products may be set to TF32 (11 bits,
+    3 cm at 60 m), for the backward pass too.
     """
     rotation = pose[..., :3, :3]
-    if isinstance(vectors, torch.Tensor) and vectors.is_cuda:
+    if isinstance(vectors, np.ndarray):
+        return vectors @ np.swapaxes(rotation, -1, -2)
+    import torch
+
+    if vectors.is_cuda or torch.compiler.is_compiling():
         return _sums_of_products(vectors, rotation)
-    return vectors @ _backend(vectors).swapaxes(rotation, -1, -2)
+    return vectors @ rotation.transpose(-1, -2)
 
 
 def _sums_of_products(vectors: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
@@ -156,12 +178,14 @@ def change_lidar_frame(points: Array, l2g: Array, next_l2g: Array) -> Array:
     """
     offset = transform_points(points, l2g) - next_l2g[..., None, :3, 3]
     rotation = next_l2g[..., :3, :3]
-    if isinstance(rotation, torch.Tensor):
+    if isinstance(rotation, np.ndarray):
+        back = np.linalg.inv(rotation)
+    else:
+        import torch
+
         identity = torch.eye(3, dtype=rotation.dtype, device=rotation.device)
         # Unchecked, so without synchronisation; from the right, as LAPACK's inverse does.
         back = torch.linalg.solve_ex(rotation, identity.expand_as(rotation), left=False).result
-    else:
-        back = np.linalg.inv(rotation)
     return rotate_vectors(offset, back)
 
 
@@ -169,20 +193,29 @@ def change_lidar_frame(points: Array, l2g: Array, next_l2g: Array) -> Array:
 
 
 def _range_bounds(points: Array, pc_range: Sequence[float]) -> tuple[Array, Array]:
-    if isinstance(points, torch.Tensor):
-        bounds = _range_tensor(tuple(pc_range), points.dtype, points.device)
-    else:
+    if isinstance(points, np.ndarray):
         bounds = np.asarray(pc_range, dtype=points.dtype)
+    else:
+        bounds = constant(tuple(pc_range), points.dtype, points.device)
     return bounds[:3], bounds[3:6] - bounds[:3]
 
 
-@lru_cache(maxsize=32)
-def _range_tensor(
-    pc_range: tuple[float, ...], dtype: torch.dtype, device: torch.device
-) -> torch.Tensor:
-    """``pc_range`` on a device; kept, since copying it there makes the host wait."""
+def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """The same few values [n] on a device, never written to."""
+    import torch
+
+    if torch.compiler.is_compiling():
+        return torch.tensor(values, dtype=dtype, device=device)  # a part of the graph
+    return _kept(values, dtype, device)
+
+
+@lru_cache(maxsize=64)
+def _kept(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Kept, since copying to a device makes the host wait, and a CUDA graph cannot contain it."""
+    import torch
+
     with torch.inference_mode(False):
-        return torch.tensor(pc_range, dtype=dtype, device=device)
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 def denormalize_points(points: Array, pc_range: Sequence[float]) -> Array:
@@ -259,10 +292,10 @@ def box_corners(boxes: Array) -> Array:
     Order: x minor face first, each face (bottom, top, top, bottom); the edges are
     :data:`BOX_EDGES` and the face the object drives towards is :data:`FRONT_CORNERS`.
     """
-    if isinstance(boxes, torch.Tensor):
-        unit = boxes.new_tensor(_UNIT_CORNERS)
-    else:
+    if isinstance(boxes, np.ndarray):
         unit = np.asarray(_UNIT_CORNERS, dtype=boxes.dtype)
+    else:
+        unit = boxes.new_tensor(_UNIT_CORNERS)
     local = unit * boxes[..., None, 3:6]
     x, y = _rotate_xy(local[..., 0], local[..., 1], boxes[..., None, 6])
     return _backend(boxes).stack([x, y, local[..., 2]], -1) + boxes[..., None, :3]

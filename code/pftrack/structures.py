@@ -12,70 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 # Users look for them here; modules that do without torch take them from there.
+from pftrack.frames import PIXEL_MEAN, PIXEL_STD
+from pftrack.frames import Frame as Frame
+from pftrack.frames import Track as Track
+from pftrack.geometry import constant
 from pftrack.nuscenes.facts import CAMERAS as CAMERAS
 from pftrack.nuscenes.facts import CLASSES as CLASSES
 from pftrack.nuscenes.facts import TRACKING_CLASSES as TRACKING_CLASSES
-
-
-@dataclass
-class Frame:
-    """One key frame as a user has it.
-
-    Args:
-        images: one per camera: BGR uint8 array [h, w, 3] or a path to an image file.
-        intrinsics: [V, 3, 3] camera matrices for the images as given.
-        sensor2ego: [V, 4, 4] camera to ego poses.
-        camera_ego2global: [V, 4, 4] ego pose at each camera's exposure.
-        lidar2ego: [4, 4] pose of the network's coordinate frame.
-        ego2global: [4, 4] ego pose at the key frame.
-        timestamp: seconds.
-        scene_id: a change of it starts a new sequence; None: decided by the time gap.
-        sample_token: nuScenes sample token, carried through to results.
-        lidar2cam: [V, 4, 4], when known exactly (info files); otherwise computed from the poses.
-    """
-
-    images: Sequence[np.ndarray | str | Path]
-    intrinsics: np.ndarray
-    sensor2ego: np.ndarray
-    camera_ego2global: np.ndarray
-    lidar2ego: np.ndarray
-    ego2global: np.ndarray
-    timestamp: float
-    scene_id: str | None = None
-    sample_token: str = ""
-    lidar2cam: np.ndarray | None = None
-
-
-@dataclass
-class Track:
-    """One tracked object in one frame, in the global frame.
-
-    Attributes:
-        id: unique within the results: "<sequence>-<id>".
-        name: one of :data:`TRACKING_CLASSES`.
-        score: in [0, 1].
-        center: [3] m.  size: [3] width, length, height in m.  yaw: heading in rad about global z.
-        rotation: [4] unit quaternion (w, x, y, z), the full orientation.
-        velocity: [2] m/s.
-        forecast: [F, 2] displacement of each following step of 0.5 s, m; None without reasoning.
-    """
-
-    id: str
-    name: str
-    score: float
-    center: np.ndarray
-    size: np.ndarray
-    yaw: float
-    rotation: np.ndarray
-    velocity: np.ndarray
-    forecast: np.ndarray | None = None
 
 
 @dataclass
@@ -129,6 +78,7 @@ class FrameBatch:
         l2g: [B, 4, 4] float32 lidar to global.
         timestamp: [B] float64 s.
         scene_ids: B scene ids, or empty when unknown.
+        img2lidar: [B, V, 4, 4] float32, the inverse of ``lidar2img`` where the host has taken it.
     """
 
     img: Tensor
@@ -137,11 +87,28 @@ class FrameBatch:
     l2g: Tensor
     timestamp: Tensor
     scene_ids: list[str] = field(default_factory=list)
+    img2lidar: Tensor | None = None
 
     @property
     def pose(self) -> FramePose:
         """All but the images and their calibration."""
         return FramePose(self.l2g, self.timestamp, tuple(self.scene_ids))
+
+
+def normalize_images(
+    img: Tensor, img_shape: tuple[int, int], mean: Sequence[float], std: Sequence[float]
+) -> Tensor:
+    """(x - mean) / std of uint8 images [..., 3, H, W], float32, zero outside ``img_shape``."""
+    pixels = img.float()
+    offset, scale = (
+        constant(values, pixels.dtype, pixels.device)[:, None, None]
+        for values in (tuple(mean), tuple(1.0 / s for s in std))
+    )
+    normal = (pixels - offset) * scale
+    (h, w), (height, width) = img_shape, img.shape[-2:]
+    if (h, w) == (height, width):
+        return normal
+    return F.pad(normal[..., :h, :w], (0, width - w, 0, height - h))
 
 
 @dataclass
@@ -166,8 +133,8 @@ class ClipBatch:
     targets: list[list[FrameTargets]] = field(default_factory=list)
     sample_tokens: list[list[str]] = field(default_factory=list)
     scene_ids: list[str] = field(default_factory=list)
-    mean: tuple[float, float, float] = (103.530, 116.280, 123.675)
-    std: tuple[float, float, float] = (57.375, 57.120, 58.395)
+    mean: tuple[float, float, float] = PIXEL_MEAN
+    std: tuple[float, float, float] = PIXEL_STD
 
     @property
     def batch_size(self) -> int:
@@ -206,12 +173,7 @@ class ClipBatch:
         """Images as float32 (x - mean) / std, zero in the padding; no-op on float images."""
         if self.img.dtype != torch.uint8:
             return self
-        mean = self.img.new_tensor(self.mean, dtype=torch.float32)[:, None, None]
-        inv_std = 1.0 / self.img.new_tensor(self.std, dtype=torch.float64)
-        img = (self.img.float() - mean) * inv_std.float()[:, None, None]
-        h, w = self.img_shape
-        img[..., h:, :] = 0
-        img[..., w:] = 0
+        img = normalize_images(self.img, self.img_shape, self.mean, self.std)
         return replace(self, img=img)
 
     def frame(self, t: int) -> FrameBatch:
@@ -224,3 +186,10 @@ class ClipBatch:
             timestamp=self.timestamp[:, t],
             scene_ids=self.scene_ids,
         )
+
+
+def upload(values: Tensor, device: torch.device) -> Tensor:
+    """Values of the host on ``device``, without waiting for a GPU."""
+    if device.type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values

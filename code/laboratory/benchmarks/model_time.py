@@ -24,7 +24,6 @@ CONFIGS = {
     "f3": "projects/configs/tracking/petr/f3_q500_800x320.py",
 }
 FRAMES = {"track": 1, "f1": 1, "f3": 3}
-CAMERAS, OBJECTS = 6, 30
 
 
 @dataclass(frozen=True)
@@ -76,46 +75,13 @@ def measure(task: str, size: tuple[int, int], tracks: int, threads: int) -> Cost
     )
 
 
-def _clip(size: tuple[int, int], frames: int) -> Any:
-    """A clip of noise whose cameras look around, with objects that stand still."""
-    import numpy as np
-    import torch
-
-    from pftrack.structures import ClipBatch, FrameTargets
-
-    height, width = size
-    intrinsics = np.eye(4)
-    intrinsics[0, 0] = intrinsics[1, 1] = 0.8 * width
-    intrinsics[:2, 2] = width / 2, height / 2
-    matrices = []
-    for yaw in np.arange(CAMERAS) * np.pi / 3:
-        c, s = np.cos(yaw), np.sin(yaw)
-        axes = np.array([[s, -c, 0, 0], [0, 0, -1, 0], [c, s, 0, 0.5], [0, 0, 0, 1]])
-        matrices.append(intrinsics @ axes)
-    boxes = torch.rand(OBJECTS, 9) + 1
-    boxes[:, :2] = boxes[:, :2] * 60 - 90
-    target = FrameTargets(
-        boxes=boxes,
-        labels=torch.randint(10, (OBJECTS,)),
-        instance_inds=torch.arange(OBJECTS),
-        forecasting_locs=boxes[:, None, :3].expand(-1, 13, -1).contiguous(),
-        forecasting_masks=torch.ones(OBJECTS, 13, dtype=torch.bool),
-    )
-    return ClipBatch(
-        img=torch.randn(1, frames, CAMERAS, 3, height, width),
-        img_shape=size,
-        lidar2img=torch.from_numpy(np.stack(matrices)).expand(1, frames, -1, -1, -1),
-        l2g=torch.eye(4).expand(1, frames, -1, -1),
-        timestamp=torch.arange(frames, dtype=torch.float64)[None] / 2,
-        targets=[[target] * frames],
-    )
-
-
 def _training(model: Any, size: tuple[int, int], task: str) -> Any:
     import torch
 
+    from laboratory.synthetic import noise_clip
+
     model.to(memory_format=torch.channels_last)  # the training loop's default
-    batch = _clip(size, FRAMES[task])
+    batch = noise_clip(size, FRAMES[task]).normalized()
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=1e-6, weight_decay=0.01)
     model.train()
@@ -133,7 +99,9 @@ def _training(model: Any, size: tuple[int, int], task: str) -> Any:
 def _tracking(model: Any, size: tuple[int, int], tracks: int) -> Any:
     import torch
 
-    frame = _clip(size, 1).frame(0)
+    from laboratory.synthetic import noise_clip
+
+    frame = noise_clip(size, 1).normalized().frame(0)
     # Random weights are sure of nothing: keep the first instances as tracks, whatever their score.
     sure = replace(model.eval().thresholds, score_threshold=-1.0, record_threshold=-1.0)
     _, memory = model.forward_track(frame, thresholds=sure)  # the first frame has no tracks yet

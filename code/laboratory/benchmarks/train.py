@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -34,7 +35,12 @@ class Measurement:
 
 
 def measure(
-    config: str, data: Path, iterations: int, warmup: int, overrides: list[str]
+    config: str,
+    data: Path,
+    iterations: int,
+    warmup: int,
+    overrides: list[str],
+    device: str = "auto",
 ) -> Measurement:
     """Train ``warmup + iterations`` steps and average the latter."""
     from pftrack.training.run import Request, run_training
@@ -45,10 +51,12 @@ def measure(
         request = Request(
             config_file=CONFIGS / f"{config}.py",
             work_dir=Path(folder),
+            device=device,
             load_from="none",
             validate=False,
             overrides=(
                 *options, f"data.train.ann_file={infos}", "log_config.interval=1",
+                "checkpoint_config.interval=1000",
                 f"runner.max_iters={warmup + iterations}", "runner.max_epochs=1000", *overrides,
             ),
         )  # fmt: skip
@@ -72,13 +80,14 @@ def _batch_size(config: str, overrides: list[str]) -> int:
     return int(load_config(CONFIGS / f"{config}.py", overrides).data.samples_per_gpu)
 
 
-def make_data(folder: Path, image_size: tuple[int, int]) -> None:
+def make_data(folder: Path, image_size: tuple[int, int], frames: int = 8) -> None:
     """A small generated dataset with its info files; made once."""
     from laboratory.demo_data import generate_dataset
     from pftrack.conversion.run import convert_folder
 
     root = folder / "nuscenes"
-    generate_dataset(root, scenes=2, frames=8, image_size=image_size, workers=2, progress=True)
+    workers = min(os.cpu_count() or 1, 2 * frames)
+    generate_dataset(root, 2, frames, image_size, workers=workers, progress=True)
     convert_folder(root, MINI, folder)
 
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "track": "pftrack.commands.track",
     "eval": "pftrack.commands.eval",
     "detect": "pftrack.commands.detect",
+    "export": "pftrack.commands.export",
     "evaluate": "pftrack.commands.evaluate",
     "report": "pftrack.commands.report",
     "video": "pftrack.commands.make_video",
@@ -25,6 +26,7 @@ COMMANDS = {
     "reproduce": "pftrack.commands.reproduce",
     "retrain": "pftrack.commands.retrain",
     "demo": "pftrack.commands.demo",
+    "doctor": "pftrack.commands.doctor",
 }
 
 

@@ -6,8 +6,16 @@ from __future__ import annotations
 def main() -> int:
     from pftrack.commands import shared as commands
 
-    args = commands.checkpoint_parser(__doc__, "eval").parse_args()
-    run, work_dir = commands.run_checkpoint(args, "eval")
+    parser = commands.checkpoint_parser(__doc__, "eval")
+    parser.add_argument(
+        "--engine",
+        choices=["torch", "static", "onnx"],
+        default="torch",
+        help="what runs the network: PyTorch, PyTorch's step of fixed shapes, or ONNX Runtime "
+        "(exports the checkpoint first); which program computes the metrics is 'evaluate --engine'",
+    )
+    args = parser.parse_args()
+    run, work_dir = commands.run_checkpoint(args, "eval", engine=args.engine)
     if args.split == "test":
         print(f"the test split has no annotations: results to submit are in {run.result_path}")
         return commands.status_of(run)

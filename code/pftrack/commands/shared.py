@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
 from pftrack.commands.data_arguments import add_data_options, add_strict_option
+from pftrack.deployment.description import DEPLOYMENT_FILE
 from pftrack.devices import add_device_option, choose_devices
+from pftrack.errors import UserError
 from pftrack.files import read_json, write_json
 from pftrack.tracking.job import RUN_FILE, InferenceJob, tracking_section
 from pftrack.tracking.runner import InferenceRun, run_inference
 
+OPTIONS = ("precision", "fuse_conv_bn", "compile", "engine")  # of a run, that its report names
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 PUBLISHED_SOURCE = "PF-Track (CVPR 2023), nuScenes val"
 
@@ -31,7 +34,12 @@ def add_job_options(parser: argparse.ArgumentParser, gpus: int = 1) -> None:
     add_data_options(parser)
     add_strict_option(parser)
     parser.add_argument("--precision", choices=["fp32", "fp16", "bf16"], default="fp32")
-    parser.add_argument("--fuse-conv-bn", action="store_true", help="fold batch norms, faster")
+    parser.add_argument(
+        "--fuse-conv-bn",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="fold batch norms into convolutions: faster, other last digits",
+    )
     parser.add_argument("--compile", action="store_true", help="torch.compile, slow to start")
     parser.add_argument("--keep-scenes", action="store_true", help="keep the files of each scene")
     parser.add_argument(
@@ -54,12 +62,12 @@ def checkpoint_parser(description: str | None, task: str) -> argparse.ArgumentPa
 
 
 def run_checkpoint(
-    args: argparse.Namespace, name: str, task: Any = "tracking"
+    args: argparse.Namespace, name: str, task: Any = "tracking", engine: Any = "torch"
 ) -> tuple[InferenceRun, Path]:
     """Run what a :func:`checkpoint_parser` has parsed.
 
     Args:
-        name: the beginning of the default work dir.  task: see :class:`InferenceJob`.
+        name: the beginning of the default work dir.  task, engine: see :class:`InferenceJob`.
 
     Returns:
         the run and the work dir.
@@ -70,7 +78,40 @@ def run_checkpoint(
     config = find_config(args.config, checkpoint)
     work_dir = args.work_dir or default_work_dir(checkpoint, name)
     print(f"configuration {config}, results in {work_dir}", flush=True)
-    return run_job(make_job(args, config, checkpoint, task), args, work_dir), work_dir
+    job = replace(make_job(args, config, checkpoint, task), engine=engine)
+    if engine == "onnx":
+        job = replace(job, deployment=str(_deployed(job, work_dir / "deployment")))
+    return run_job(job, args, work_dir), work_dir
+
+
+def _deployed(job: InferenceJob, folder: Path) -> Path:
+    """The job's checkpoint as ONNX, exported unless it is there already.
+
+    Raises:
+        UserError: options that an export has built in.
+    """
+    from pftrack.deployment.description import named, read_deployment, sha256
+    from pftrack.deployment.export import export_tracker
+
+    if job.compile or job.precision == "bf16":
+        raise UserError(
+            "engine onnx: --compile and --precision bf16 are PyTorch's: leave them out, or use "
+            "engine static"
+        )
+    sources = named(job.config), list(job.overrides), sha256(Path(job.checkpoint)), job.precision
+    if (folder / DEPLOYMENT_FILE).is_file():
+        there = read_deployment(folder)
+        if sources == (there.config, there.overrides, there.checkpoint_sha256, there.precision):
+            return folder
+    print(f"exporting to {folder} ...", flush=True)
+    export_tracker(
+        job.config,
+        job.checkpoint,
+        folder,
+        precision=job.precision,
+        overrides=job.overrides,
+    )
+    return folder
 
 
 def make_job(
@@ -187,7 +228,7 @@ def report_facts(result: Path, version: str, split: str) -> Any:
     facts.published_source = PUBLISHED_SOURCE
     facts.frames, facts.wall_seconds = run.frames, run.wall_seconds
     facts.stage_seconds, facts.devices = run.seconds, run.devices
-    facts.options = {k: str(getattr(job, k)) for k in ("precision", "fuse_conv_bn", "compile")}
+    facts.options = {k: str(getattr(job, k)) for k in OPTIONS}
     return facts
 
 
@@ -200,6 +241,7 @@ class RunJob(msgspec.Struct, frozen=True):
     precision: str
     fuse_conv_bn: bool
     compile: bool
+    engine: str = "torch"
 
 
 class RunFile(msgspec.Struct, frozen=True):

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from PIL import Image
 
 from pftrack.errors import UserError
@@ -170,6 +169,8 @@ def _resize_crop_torch(
     Rows above the crop are neither read nor computed, as far as whole periods of the resampling
     grid allow: every ``height / gcd`` source rows the filter weights repeat.
     """
+    import torch  # deployed trackers do without
+
     if resize_dims == (image.shape[1], image.shape[0]):
         return _crop(image, crop)
     left, top, right, bottom = crop

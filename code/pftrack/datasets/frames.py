@@ -6,16 +6,20 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from pftrack import geometry
 from pftrack.datasets.augmentation import ImageAugmentation, Resizer
 from pftrack.datasets.image_loading import read_image
 from pftrack.datasets.infos import Info
-from pftrack.structures import CAMERAS, Frame
+from pftrack.errors import UserError
+from pftrack.frames import Frame
+from pftrack.nuscenes.facts import CAMERAS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The folders that file names of nuScenes tables begin with.
 _DATA_FOLDERS = ("samples", "sweeps")
@@ -31,7 +35,7 @@ class FrameArrays:
         l2g: [4, 4] float32 lidar to global.  timestamp: s.
     """
 
-    img: Tensor
+    img: Tensor | np.ndarray
     img_shape: tuple[int, int]
     lidar2img: np.ndarray
     l2g: np.ndarray
@@ -94,6 +98,29 @@ def lidar2cam_matrices(frame: Frame) -> np.ndarray:
     return geometry.invert_pose(camera2global.astype(np.float64)) @ lidar2global
 
 
+def check_shapes(frame: Frame) -> None:
+    """One matrix of each kind for each image.
+
+    Raises:
+        UserError: matrices of another shape, or none.
+    """
+    count = len(frame.images)
+    expected = {
+        "intrinsics": (count, 3, 3),
+        "sensor2ego": (count, 4, 4),
+        "camera_ego2global": (count, 4, 4),
+        "lidar2ego": (4, 4),
+        "ego2global": (4, 4),
+    }
+    for name, shape in expected.items():
+        actual = np.shape(getattr(frame, name))
+        if actual != shape:
+            raise UserError(
+                f"frame {frame.sample_token or frame.timestamp}: {name} has the shape {actual}, "
+                f"needs {shape} for {count} images"
+            )
+
+
 def padded_size(size: tuple[int, int], divisor: int) -> tuple[int, int]:
     """(h, w) rounded up to multiples of ``divisor``."""
     return -(-size[0] // divisor) * divisor, -(-size[1] // divisor) * divisor
@@ -104,14 +131,16 @@ def prepare_frame(
     augmentation: ImageAugmentation,
     size_divisor: int = 32,
     resizer: Resizer = "torch",
-    out: Tensor | None = None,
+    out: Tensor | np.ndarray | None = None,
     pool: ThreadPoolExecutor | None = None,
+    pin: bool = False,
 ) -> FrameArrays:
     """Decode, augment and pad the images of a frame, and bring its matrices along.
 
     Args:
         out: [V, H, W, 3] uint8 zeros to write the images to; None: new ones.
         pool: threads for the cameras (decoding and resizing release the GIL); None: one by one.
+        pin: new images in page-locked memory, from which a GPU copies without anybody waiting.
 
     Raises:
         UserError: an image that cannot be read.
@@ -119,8 +148,10 @@ def prepare_frame(
     height, width = augmentation.size
     if out is None:
         padded = padded_size((height, width), size_divisor)
-        out = torch.zeros((len(frame.images), *padded, 3), dtype=torch.uint8)
-    target = out.numpy()
+        import torch  # deployed trackers, which do without it, give ``out``
+
+        out = torch.zeros((len(frame.images), *padded, 3), dtype=torch.uint8, pin_memory=pin)
+    target = np.asarray(out)
 
     def load(camera: int) -> tuple[int, int]:
         image = read_image(frame.images[camera])
@@ -152,14 +183,19 @@ def prepared_frames(
     resizer: Resizer = "torch",
     threads: int = 6,
     ahead: int = 2,
+    pin: bool = False,
 ) -> Iterator[tuple[Frame, FrameArrays]]:
-    """Frames with their arrays, decoded ``ahead`` of the consumer by ``threads`` threads."""
+    """Frames with their arrays, decoded ``ahead`` of the consumer by ``threads`` threads.
+
+    Args:
+        others: as for :func:`prepare_frame`.
+    """
     with ThreadPoolExecutor(threads) as cameras, ThreadPoolExecutor(max(ahead, 1)) as runner:
         pending = []
         try:
             for frame in frames:
                 job = runner.submit(
-                    prepare_frame, frame, augmentation, size_divisor, resizer, None, cameras
+                    prepare_frame, frame, augmentation, size_divisor, resizer, None, cameras, pin
                 )
                 pending.append((frame, job))
                 if len(pending) > ahead:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
+from io import BytesIO
 from pathlib import Path
 
-import cv2
 import numpy as np
-import simplejpeg
-from PIL import Image
 
 from pftrack.errors import UserError
 
@@ -51,18 +48,43 @@ def read_image(image: np.ndarray | str | Path) -> np.ndarray:
 
 def _decode(data: bytes) -> np.ndarray | None:
     if not data.startswith(b"\xff\xd8"):
-        try:
-            with Image.open(io.BytesIO(data)) as header:
-                width, height = header.size
-            if height * width > MOST_PIXELS:  # a few bytes can claim gigabytes
-                return None
-            return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, cv2.error):
-            return None
+        return _decode_other(data)
+    try:
+        import simplejpeg
+    except ImportError:  # a deployed tracker needs no more than Pillow
+        return _decode_slowly(data)
     try:
         height, width = simplejpeg.decode_jpeg_header(data)[:2]
-        if height * width > MOST_PIXELS:
+        if height * width > MOST_PIXELS:  # a few bytes can claim gigabytes
             return None
         return simplejpeg.decode_jpeg(data, colorspace="BGR")
     except ValueError:  # "premature end of JPEG file" and its like
+        return None
+
+
+def _decode_other(data: bytes) -> np.ndarray | None:
+    """Any other format than JPEG, by OpenCV, when its size is what Pillow's header says."""
+    import cv2
+    from PIL import Image
+
+    try:
+        with Image.open(BytesIO(data)) as header:
+            width, height = header.size
+        if height * width > MOST_PIXELS:
+            return None
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, cv2.error):
+        return None
+
+
+def _decode_slowly(data: bytes) -> np.ndarray | None:
+    """The same pixels by Pillow, which is built on libjpeg-turbo as well."""
+    from PIL import Image
+
+    try:
+        with Image.open(BytesIO(data)) as image:
+            if image.width * image.height > MOST_PIXELS:
+                return None
+            return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
+    except (OSError, Image.DecompressionBombError):
         return None

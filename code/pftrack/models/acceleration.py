@@ -8,13 +8,19 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pftrack.errors import UserError
+
+# Flash takes half precision without a mask, memory-efficient the rest. Not cuDNN's, which PyTorch
+# prefers on Hopper and later: it makes a plan for every shape, and the number of tracks is another
+# in every frame.
+GPU_ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 PRECISIONS = ("fp32", *DTYPES)
@@ -34,6 +40,22 @@ def fuse_conv_bn(model: nn.Module) -> int:
     before = count()
     fuse(model.eval())
     return before - count()
+
+
+def cast_weights(model: nn.Module, precision: str) -> None:
+    """Weights of convolutions, linear layers and attention in half precision, once and for all.
+
+    Autocast rounds these very weights in the same way at every use, so the numbers stay what they
+    are; norms, embeddings and everything else keep float32.
+    """
+    if precision == "fp32":
+        return
+    for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            module.to(DTYPES[precision])
+        elif isinstance(module, nn.MultiheadAttention):
+            for parameter in (module.in_proj_weight, module.in_proj_bias):
+                parameter.data = parameter.data.to(DTYPES[precision])
 
 
 def compile_network(model: Any) -> None:
@@ -64,12 +86,7 @@ def compile_modules(model: nn.Module, names: Sequence[str], **options: Any) -> N
             raise UserError(
                 f"compile={name}: the model has no such part; it has {', '.join(parts)}"
             ) from None
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None:
-        raise UserError(
-            f"compile={','.join(names)} needs a C++ compiler and there is no '{compiler}': install "
-            "one, set CXX, or leave 'compile' out"
-        )
+    require_compiler(f"compile={','.join(names)}")
     for name in names:
         modules = list(_compilable(model.get_submodule(name)))
         if not modules:
@@ -79,6 +96,23 @@ def compile_modules(model: nn.Module, names: Sequence[str], **options: Any) -> N
             )
         for module in modules:
             module.compile(**options)
+
+
+def require_compiler(what: str) -> None:
+    """TorchInductor needs a C++ compiler on every device.
+
+    Args:
+        what: the option that asks for compilation, for the message.
+
+    Raises:
+        UserError: there is no compiler.
+    """
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise UserError(
+            f"{what} needs a C++ compiler and there is no '{compiler}': install one, set CXX, or "
+            "do without compilation"
+        )
 
 
 def _compilable(module: nn.Module) -> Iterator[nn.Module]:
@@ -92,16 +126,31 @@ def _compilable(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def precision_context(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """Autocast for ``fp16`` or ``bf16``; geometry and thresholds stay in fp32.
+    """What surrounds the network: autocast for ``fp16`` or ``bf16``, a GPU's attention kernels.
+
+    Geometry and thresholds stay in fp32.
 
     Raises:
         UserError: an unknown precision.
     """
-    if precision == "fp32":
-        return nullcontext()
-    if precision not in DTYPES:
+    if precision not in PRECISIONS:
         raise UserError(f"unknown precision '{precision}': use fp32, fp16 or bf16")
-    return torch.autocast(device.type, DTYPES[precision])
+    contexts: list[AbstractContextManager[Any]] = []
+    if precision in DTYPES:
+        contexts.append(torch.autocast(device.type, DTYPES[precision]))
+    if device.type == "cuda":
+        # The fused kernels' backward passes add in any order.
+        repeatable = torch.are_deterministic_algorithms_enabled()
+        contexts.append(sdpa_kernel(SDPBackend.MATH if repeatable else GPU_ATTENTION))
+    return _all_of(contexts)
+
+
+@contextmanager
+def _all_of(contexts: Sequence[AbstractContextManager[Any]]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for context in contexts:
+            stack.enter_context(context)
+        yield
 
 
 def full_precision(like: torch.Tensor) -> AbstractContextManager[Any]:

@@ -18,7 +18,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-from pftrack.geometry import denormalize_points
+from pftrack.geometry import constant, denormalize_points
 from pftrack.registry import MODELS
 
 CODE_SIZE = 10
@@ -26,9 +26,8 @@ CODE_CENTER = (0, 1, 4)  # where cx, cy, cz stand in the code
 
 
 def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
-    """log(x / (1 - x)) with x clamped to [0, 1] and both terms to at least ``eps``."""
-    x = x.clamp(0, 1)
-    return torch.log(x.clamp(min=eps) / (1 - x).clamp(min=eps))
+    """log(x / (1 - x)) with both terms clamped to [eps, 1]."""
+    return torch.log(x.clamp(eps, 1.0) / (1 - x).clamp(eps, 1.0))
 
 
 def code_centers(code: Tensor) -> Tensor:
@@ -100,15 +99,22 @@ class BoxCoder:
     voxel_size: Sequence[float] | None = None
     score_threshold: float | None = None
 
-    def select(self, boxes: Tensor, scores: Tensor, output_threshold: float) -> Tensor:
-        """Rows [n] of the instances to report, by falling score.
+    def rank(
+        self, centers: Tensor, scores: Tensor, output_threshold: float
+    ) -> tuple[Tensor, Tensor]:
+        """The best instances, of which some are reported.
 
         Args:
-            boxes: [N, 9].  scores: [N].
+            centers: [N, 3] m.  scores: [N]; a negative one is never reported.
             output_threshold: only scores above it are reported.
+
+        Returns:
+            rows [n] of the best by falling score, n up to ``max_num``, and whether each is
+            reported [n] bool.
         """
         best, rows = scores.topk(min(self.max_num, len(scores)))
-        low, high = boxes.new_tensor(self.post_center_range).view(2, 3)
-        centers = boxes[rows, :3]
+        limits = constant(tuple(self.post_center_range), centers.dtype, centers.device)
+        low, high = limits.view(2, 3)
+        centers = centers[rows]
         inside = ((centers >= low) & (centers <= high)).all(-1)
-        return rows[inside & (best > max(output_threshold, self.score_threshold or 0.0))]
+        return rows, inside & (best > max(output_threshold, self.score_threshold or 0.0))

@@ -13,7 +13,7 @@ import numpy as np
 
 from pftrack import geometry
 from pftrack.boxes import Boxes
-from pftrack.structures import CLASSES, TRACKING_CLASSES
+from pftrack.nuscenes.facts import CLASSES, TRACKING_CLASSES
 
 CLASS_RANGE = {  # m, planar, in the ego frame
     "car": 50,

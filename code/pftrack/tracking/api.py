@@ -9,27 +9,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 
 from pftrack.boxes import Boxes
 from pftrack.checkpoints.reading import load_into
-from pftrack.datasets.augmentation import (
-    AugmentationConfig,
-    ImageAugmentation,
-    draw_augmentation,
-)
 from pftrack.datasets.class_names import class_names
-from pftrack.datasets.frames import FrameArrays, prepare_frame
-from pftrack.datasets.release_pipelines import PIPELINE_KEYS, settings_from_pipelines
+from pftrack.datasets.frames import FrameArrays, check_shapes, prepare_frame
+from pftrack.datasets.image_settings import ImageSettings
 from pftrack.devices import find_device
 from pftrack.errors import UserError
 from pftrack.models import acceleration
-from pftrack.models.trackers.life_cycle import StreamMemory, TrackOutput
+from pftrack.models.trackers.life_cycle import (
+    StreamMemory,
+    Thresholds,
+    TrackOutput,
+)
+from pftrack.models.trackers.static_step import StaticStep
 from pftrack.models.trackers.tracker import StageTimer, untimed
 from pftrack.nuscenes.format_results import to_global
 from pftrack.registry import build_model
@@ -41,50 +41,12 @@ from pftrack.structures import (
     FrameBatch,
     Track,
 )
+from pftrack.tracking.static_tracker import StaticTracker
 
 if TYPE_CHECKING:
     from mmcv import Config
 
     from pftrack.models.trackers.tracker import Cam3DTracker
-
-
-@dataclass
-class ImageSettings:
-    """How a configuration's test split turns camera images into network input.
-
-    Attributes:
-        augmentation: the fixed resize and crop of testing.  mean, std: [3] BGR.
-        size_divisor: images are padded to a multiple of it.
-    """
-
-    augmentation: ImageAugmentation
-    mean: tuple[float, float, float] = ClipBatch.mean
-    std: tuple[float, float, float] = ClipBatch.std
-    size_divisor: int = 32
-
-    @classmethod
-    def from_config(cls, cfg: Config) -> ImageSettings:
-        """Read ``cfg.data.test_tracking`` (or ``test``, ``val``) with the original's pipelines.
-
-        Raises:
-            UserError: the configuration does not say how large the images are.
-        """
-        data = cfg.get("data") or {}
-        splits = (data.get(name) for name in ("test_tracking", "test", "val"))
-        split: Mapping[str, Any] = next(filter(None, splits), {})
-        split = {**split, **settings_from_pipelines(split.get(key) for key in PIPELINE_KEYS)}
-        conf = split.get("ida_aug_conf")
-        if conf is None:
-            raise UserError(
-                f"config {cfg.filename}: data.test has no 'ida_aug_conf' (image size and crop)"
-            )
-        norm = split.get("img_norm_cfg") or {}
-        return cls(
-            augmentation=draw_augmentation(AugmentationConfig.from_dict(conf), None),
-            mean=tuple(norm.get("mean", ClipBatch.mean)),
-            std=tuple(norm.get("std", ClipBatch.std)),
-            size_divisor=int(split.get("size_divisor", 32)),
-        )
 
 
 class Tracker:
@@ -115,8 +77,7 @@ class Tracker:
         self.classes = classes
         self.precision = precision
         self.stage = stage
-        tracked = tuple(i for i, name in enumerate(classes) if name in TRACKING_CLASSES)
-        self.thresholds = replace(model.thresholds, tracked_labels=tracked)
+        self.thresholds = with_tracked_classes(model.thresholds, classes)
         self.memory = StreamMemory()
 
     @property
@@ -124,9 +85,13 @@ class Tracker:
         """Where the model lives."""
         return self.model.reference_points.weight.device
 
-    def reset(self) -> None:
-        """Forget all tracks; ids and sequences start again."""
-        self.memory = StreamMemory()
+    def reset(self, sequence: int = 0) -> None:
+        """Forget all tracks; ids and sequences start again.
+
+        Args:
+            sequence: as if so many sequences had been seen.
+        """
+        self.memory = StreamMemory(sequence=sequence)
 
     def step(
         self,
@@ -172,12 +137,14 @@ class Tracker:
 
     def batch(self, frame: Frame, arrays: FrameArrays | None = None) -> FrameBatch:
         """What the model sees of a frame: decoded, resized, normalised, on its device."""
-        _check_shapes(frame)
+        check_shapes(frame)
         if arrays is None:
             with self.stage("decode"):
                 arrays = prepare_frame(frame, self.images.augmentation, self.images.size_divisor)
         clip = ClipBatch(
-            img=arrays.img.permute(0, 3, 1, 2)[None, None].to(self.device, non_blocking=True),
+            img=torch.as_tensor(arrays.img)
+            .permute(0, 3, 1, 2)[None, None]
+            .to(self.device, non_blocking=True),
             img_shape=arrays.img_shape,
             lidar2img=torch.from_numpy(arrays.lidar2img)[None, None],
             l2g=torch.from_numpy(arrays.l2g)[None, None],
@@ -206,14 +173,50 @@ class Tracker:
         )
 
 
+def with_tracked_classes(thresholds: Thresholds, classes: Sequence[str]) -> Thresholds:
+    """The thresholds with the labels of the tracked classes among ``classes``."""
+    tracked = tuple(i for i, name in enumerate(classes) if name in TRACKING_CLASSES)
+    return replace(thresholds, tracked_labels=tracked)
+
+
+@overload
+def load_tracker(
+    config: str | Path | Config,
+    checkpoint: str | Path | Mapping[str, Any] | None = ...,
+    device: str | torch.device = ...,
+    dtype: str = ...,
+    fuse_conv_bn: bool = ...,
+    compile: bool | None = ...,
+    static: Literal[False] = ...,
+) -> Tracker: ...
+
+
+@overload
+def load_tracker(
+    config: str | Path | Config,
+    checkpoint: str | Path | Mapping[str, Any] | None = ...,
+    device: str | torch.device = ...,
+    dtype: str = ...,
+    fuse_conv_bn: bool = ...,
+    compile: bool | None = ...,
+    *,
+    static: Literal[True],
+    slots: int = ...,
+    cuda_graph: bool = ...,
+) -> StaticTracker: ...
+
+
 def load_tracker(
     config: str | Path | Config,
     checkpoint: str | Path | Mapping[str, Any] | None = None,
     device: str | torch.device = "auto",
     dtype: str = "fp32",
-    fuse_conv_bn: bool = False,
-    compile: bool = False,
-) -> Tracker:
+    fuse_conv_bn: bool = True,
+    compile: bool | None = None,
+    static: bool = False,
+    slots: int = 300,
+    cuda_graph: bool = False,
+) -> Tracker | StaticTracker:
     """Build a tracker from a configuration and a checkpoint.
 
     Args:
@@ -221,8 +224,12 @@ def load_tracker(
         checkpoint: a file (weights only, never code), or what it holds; None: random weights.
         device: "cuda", "cuda:1", "cpu"; "auto": a GPU where there is one.
         dtype: fp32, fp16 or bf16.
-        fuse_conv_bn: fold batch norms into their convolutions.
-        compile: compile backbone, neck and head; the first frames are slow.
+        fuse_conv_bn: fold batch norms into their convolutions: faster, other last digits.
+        compile: compile backbone, neck and head, of a static tracker the whole step as one graph;
+            the first frames are slow. None: only a static tracker.
+        static: run the step of fixed shapes (:class:`StaticStep`), for the same tracks.
+        slots: of a static tracker, for live tracks.
+        cuda_graph: replay a static tracker's step from a recording; on a GPU.
 
     Raises:
         UserError: an unreadable file, weights of another model, no such device.
@@ -243,27 +250,23 @@ def load_tracker(
                 f"the checkpoint does not fill the model of {cfg.filename}: {incomplete}"
             )
     model = model.to(target).eval()
+    acceleration.precision_context(dtype, target)  # refuses what the device cannot do
     if fuse_conv_bn:
         acceleration.fuse_conv_bn(model)
+    acceleration.cast_weights(model, dtype)
+    model = model.to(memory_format=torch.channels_last)  # the images' own layout
+    if static:
+        step = StaticStep(
+            model,
+            images.augmentation.size,
+            images.mean,
+            images.std,
+            with_tracked_classes(model.thresholds, classes),
+            slots,
+        )
+        return StaticTracker(step, images, classes, dtype, compile is not False, cuda_graph)
+    if cuda_graph:
+        raise UserError("cuda_graph=True records the static step: give static=True as well")
     if compile:
         acceleration.compile_network(model)
-    acceleration.precision_context(dtype, target)  # refuses what the device cannot do
     return Tracker(model, images, classes, dtype)
-
-
-def _check_shapes(frame: Frame) -> None:
-    count = len(frame.images)
-    expected = {
-        "intrinsics": (count, 3, 3),
-        "sensor2ego": (count, 4, 4),
-        "camera_ego2global": (count, 4, 4),
-        "lidar2ego": (4, 4),
-        "ego2global": (4, 4),
-    }
-    for name, shape in expected.items():
-        actual = tuple(getattr(frame, name).shape)
-        if actual != shape:
-            raise UserError(
-                f"frame {frame.sample_token or frame.timestamp}: {name} has the shape {actual}, "
-                f"needs {shape} for {count} images"
-            )

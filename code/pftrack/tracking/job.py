@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pftrack.deployment.description import DEPLOYMENT_FILE
 from pftrack.errors import UserError
 from pftrack.tracking.scene_results import file_identity
 
@@ -28,6 +29,9 @@ class InferenceJob:
         fuse_conv_bn: fold batch norms into the convolutions before them.
         compile: run the network through ``torch.compile``.
         section: of ``data`` in the configuration that describes the split; None: that of its name.
+        engine: what runs the network: ``torch``; ``static``: PyTorch with the step of fixed shapes;
+            ``onnx``: ONNX Runtime.
+        deployment: folder of the export that ``onnx`` runs.
     """
 
     config: str
@@ -35,10 +39,12 @@ class InferenceJob:
     split: str = "val"
     overrides: tuple[str, ...] = ()
     task: Literal["tracking", "detection"] = "tracking"
-    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
-    fuse_conv_bn: bool = False
+    precision: str = "fp32"
+    fuse_conv_bn: bool = True
     compile: bool = False
     section: str | None = None
+    engine: Literal["torch", "static", "onnx"] = "torch"
+    deployment: str | None = None
 
 
 def build_split(job: InferenceJob) -> Any:
@@ -85,6 +91,7 @@ def job_identity(job: InferenceJob, dataset: Any) -> dict[str, Any]:
         **asdict(job),
         "config": _config_text(job),
         "checkpoint": file_identity(job.checkpoint),
+        "deployment": job.deployment and file_identity(Path(job.deployment) / DEPLOYMENT_FILE),
         "infos": [str(info["token"]) for info in (dataset.infos[0], dataset.infos[-1])],
         "frames": len(dataset),
     }

@@ -20,13 +20,14 @@ class TrackingEvaluation:
     work dir on a shared file system.
 
     Attributes:
-        overrides: of the configuration, ``a.b=c``.
+        overrides: of the configuration, ``a.b=c``.  precision: of the network, the training's.
         folder: results and metrics go to ``<folder>/<name of the checkpoint>``.
     """
 
     config_file: Path
     overrides: tuple[str, ...]
     folder: Path
+    precision: str = "fp32"
 
     def __call__(self, checkpoint: Path, world: World) -> dict[str, float]:
         """The metrics (``amota``, ``amotp``, ...) on the main process, {} on the others."""
@@ -42,7 +43,13 @@ class TrackingEvaluation:
         from pftrack.tracking.scene_results import SceneStore
         from pftrack.tracking.sharding import balance
 
-        job = InferenceJob(str(self.config_file), str(checkpoint), "val", self.overrides)
+        job = InferenceJob(
+            str(self.config_file),
+            str(checkpoint),
+            "val",
+            self.overrides,
+            precision=self.precision,
+        )
         out_dir = self.folder / checkpoint.stem
         if world.size > 1:
             dataset = build_split(job)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import defaultdict
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -32,8 +31,7 @@ class TrainLog:
         self.is_main = is_main
         self.started = time.monotonic()
         self.steps_done = 0
-        self._losses: dict[str, torch.Tensor] = {}
-        self._counts: dict[str, int] = defaultdict(int)
+        self._losses: dict[tuple[str, ...], torch.Tensor] = {}  # [2, n]: sums, numbers of values
         self._seconds = {"data_time": 0.0, "time": 0.0}
         self._steps = 0
         self._text: TextIO | None = None
@@ -61,11 +59,16 @@ class TrainLog:
         self._write_json(values)
 
     def add(self, losses: dict[str, torch.Tensor], data_time: float, step_time: float) -> None:
-        """Account for one iteration."""
-        for name, value in losses.items():
-            value = value.detach().float()
-            self._losses[name] = self._losses[name] + value if name in self._losses else value
-            self._counts[name] += 1
+        """Account for one iteration.
+
+        Values that are not finite stay out of the means: a step that overflowed in half precision
+        was not made.
+        """
+        names = tuple(losses)
+        values = torch.stack([value.detach().float() for value in losses.values()])
+        finite = values.isfinite()
+        sums = torch.stack([torch.where(finite, values, 0.0), finite.float()])
+        self._losses[names] = self._losses[names] + sums if names in self._losses else sums
         self._seconds["data_time"] += data_time
         self._seconds["time"] += step_time
         self._steps += 1
@@ -84,7 +87,6 @@ class TrainLog:
         losses = self._averages()
         times = {name: total / max(self._steps, 1) for name, total in self._seconds.items()}
         self._losses.clear()
-        self._counts.clear()
         self._seconds = dict.fromkeys(self._seconds, 0.0)
         steps, self._steps = self._steps, 0
         if not self.is_main:
@@ -121,10 +123,14 @@ class TrainLog:
             self._json.write(json.dumps(values) + "\n")
 
     def _averages(self) -> dict[str, float]:
+        """Means over the steps; NaN where no step had a finite value."""
         if not self._losses:
             return {}
-        names = list(self._losses)
-        means = torch.stack([self._losses[n] / self._counts[n] for n in names])
+        names = list(dict.fromkeys(name for group in self._losses for name in group))
+        totals = torch.zeros(2, len(names), device=next(iter(self._losses.values())).device)
+        for group, sums in self._losses.items():
+            totals[:, [names.index(name) for name in group]] += sums
+        means = totals[0] / totals[1]
         return dict(zip(names, distributed.reduce_mean(means).tolist(), strict=True))
 
     def _scalars(self, prefix: str, values: dict[str, float], iteration: int) -> None:

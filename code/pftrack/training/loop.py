@@ -34,11 +34,13 @@ from pftrack.training.optimizer import LossScaler, build_optimizer, check_state
 from pftrack.training.process import (
     StopSignals,
     allow_tf32,
+    default_workers,
+    ending_workers,
     hash_seed,
     quiet_worker,
     seed_everything,
 )
-from pftrack.training.sampler import ResumableSampler
+from pftrack.training.sampler import EpochDataset, ResumableSampler
 from pftrack.training.schedule import learning_rate
 from pftrack.training.settings import TrainSettings
 
@@ -89,6 +91,7 @@ class Trainer:
         self.sampler = ResumableSampler(
             len(job.dataset), settings.samples_per_gpu, settings.seed, world.rank, world.size
         )
+        self.dataset = EpochDataset(job.dataset)
         self.loader = self._build_loader()
         self.iters_per_epoch = self.sampler.batches_per_epoch
         self.total_iters = self.iters_per_epoch * settings.max_epochs
@@ -114,7 +117,7 @@ class Trainer:
             True at the end of training, False when a signal ended it early (state saved).
         """
         parallel = self._parallel_model()
-        with self.signals:
+        with self.signals, ending_workers(self.loader):
             self._evaluate_if_due()
             while self.iteration < self.total_iters:
                 stop = self._run_epoch(parallel)
@@ -171,8 +174,7 @@ class Trainer:
     def _batches(self) -> Iterator[tuple[ClipBatch, float]]:
         """The rest of the current epoch, each batch with the seconds spent waiting for it."""
         self.sampler.set_position(self.epoch, self.batch)
-        if hasattr(self.job.dataset, "set_epoch"):
-            self.job.dataset.set_epoch(self.epoch)
+        self.dataset.set_epoch(self.epoch)
         begun = time.monotonic()
         for batch in self.loader:
             yield batch, time.monotonic() - begun
@@ -220,8 +222,10 @@ class Trainer:
 
     def _build_loader(self) -> DataLoader[ClipBatch]:
         workers = self.settings.workers_per_gpu
+        if workers is None:
+            workers = default_workers()
         return DataLoader(
-            self.job.dataset,
+            self.dataset,
             batch_size=self.settings.samples_per_gpu,
             sampler=self.sampler,
             num_workers=workers,
@@ -229,6 +233,7 @@ class Trainer:
             pin_memory=self.world.device.type == "cuda",
             generator=torch.Generator(),  # its own: the model's random numbers stay untouched
             worker_init_fn=quiet_worker,
+            persistent_workers=workers > 0,
         )
 
     def _seed(self, seed: int) -> None:

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
 
 
 def seed_everything(seed: int, deterministic: bool = False, benchmark: bool = False) -> None:
-    """Seed every generator of this process and set cuDNN's switches."""
+    """Seed every generator of this process; choose between fast and repeatable GPU kernels.
+
+    Args:
+        deterministic: all that PyTorch offers; it warns of an operation that has no repeatable
+            form (DETR3D's sampling has none in the backward pass).
+        benchmark: cuDNN tries its algorithms for every new image size and keeps the fastest.
+    """
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
     torch.backends.cudnn.benchmark = benchmark and not deterministic
-    torch.backends.cudnn.deterministic = deterministic
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read with the first product
 
 
 def allow_tf32(allowed: bool) -> None:
@@ -33,6 +45,27 @@ def allow_tf32(allowed: bool) -> None:
 def hash_seed(*numbers: int) -> int:
     """One seed from several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def default_workers() -> int:
+    """Loader workers of this process: a share of the cores for each process of the machine."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return max(min(8, len(os.sched_getaffinity(0)) // processes), 1)
+
+
+@contextmanager
+def ending_workers(loader: DataLoader[Any]) -> Iterator[None]:
+    """The loader's persistent workers end with the block, whatever ends it.
+
+    They ignore the signal with which multiprocessing ends processes at exit, and PyTorch has no
+    public way to end them while something, a traceback say, still holds the loader.
+    """
+    try:
+        yield
+    finally:
+        if loader._iterator is not None:
+            loader._iterator._shutdown_workers()  # type: ignore[attr-defined]
+            loader._iterator = None
 
 
 def quiet_worker(_worker: int) -> None:

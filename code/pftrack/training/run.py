@@ -69,7 +69,7 @@ def run_training(request: Request) -> int:
                 TrainLog(None if request.dry_run else work_dir, world.is_main, settings.tensorboard)
             ) as log,
         ):
-            return _train(request, cfg, settings, world, work_dir, log)
+            status = _train(request, cfg, settings, world, work_dir, log)
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise
@@ -77,8 +77,8 @@ def run_training(request: Request) -> int:
             f"no space left for logs and results in '{work_dir}': make room and start again, it "
             "resumes (--auto-resume)"
         ) from error
-    finally:
-        distributed.stop()
+    distributed.stop()
+    return status
 
 
 def _train(
@@ -108,7 +108,7 @@ def _train(
     trainer = Trainer(_build_job(request, cfg, settings, world, work_dir, log), world, log)
     if resume_from is not None:
         trainer.resume(resume_from)
-    elif start_from is not None:
+    elif start_from is not None and world.is_main:  # the others get its weights from there
         trainer.load(start_from)
     log.line(
         f"{request.config_file}: {len(trainer.job.dataset)} samples, {trainer.iters_per_epoch} "
@@ -175,7 +175,9 @@ def _build_job(
         "seed": settings.seed,
         "record": run_record(request.config_file, settings.seed, world.device, world.size),
     }
-    evaluate = TrackingEvaluation(request.config_file, request.overrides, work_dir / "evaluations")
+    evaluate = TrackingEvaluation(
+        request.config_file, request.overrides, work_dir / "evaluations", settings.precision
+    )
     return Job(
         model,
         dataset,

@@ -1,11 +1,13 @@
-"""Which sample comes next: a shuffled, sharded, resumable order that is a function of the seed."""
+"""Which sample comes next: a shuffled, sharded, resumable order that is a function of the seed; and
+of which epoch it is."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
-from torch.utils.data import Sampler
+from torch.utils.data import Dataset, Sampler
 
 
 class ResumableSampler(Sampler[int]):
@@ -46,3 +48,30 @@ class ResumableSampler(Sampler[int]):
         order = order.repeat(-(-total // self.num_samples))[:total]
         mine = order.view(self.batches_per_epoch, self.world_size, self.batch_size)[:, self.rank]
         return iter(mine[self.start_batch :].flatten().tolist())
+
+
+class EpochDataset(Dataset[Any]):
+    """A dataset whose epoch reaches loader workers that run already.
+
+    Args:
+        dataset: has ``set_epoch(e)`` when its items depend on the epoch.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._told: int | None = None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Items asked for from now on are of ``epoch``, in every process."""
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        epoch = int(self._epoch)
+        if epoch != self._told and hasattr(self.dataset, "set_epoch"):
+            self.dataset.set_epoch(epoch)
+        self._told = epoch
+        return self.dataset[index]

@@ -100,9 +100,11 @@ class TrainSettings:
         max_epochs: ``runner.max_epochs`` or ``total_epochs``.
         precision: of the network's products: fp32, fp16 or bf16; geometry and losses are fp32.
         tf32: in fp32, GPUs that have TF32 multiply in it, as the published training did.
-        loss_scale: under fp16.
+        loss_scale: where it begins under fp16, or 'dynamic'.
         states_fp16: the configuration names mm's Fp16OptimizerHook or ``fp16``.
         tensorboard: ``log_config.hooks`` names TensorboardLoggerHook, or nothing.
+        cudnn_benchmark: images have one size, so cuDNN may look for its fastest algorithms.
+        workers_per_gpu: None: as many as the cores allow, at most 8.
         compile: parts of the model; True: backbone and head.
         notes: lines that name what the file states without effect, for the log.
     """
@@ -124,9 +126,9 @@ class TrainSettings:
     tensorboard: bool = True
     seed: Seed = 0
     deterministic: bool = False
-    cudnn_benchmark: bool = False
+    cudnn_benchmark: bool = True
     samples_per_gpu: AtLeastOne = at("data.samples_per_gpu", 1)
-    workers_per_gpu: Workers = at("data.workers_per_gpu", 2)
+    workers_per_gpu: Workers | None = at("data.workers_per_gpu", None)
     load_from: str | None = None
     resume_from: str | None = None
     find_unused_parameters: bool = False

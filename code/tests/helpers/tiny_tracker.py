@@ -64,6 +64,28 @@ def tracker_config(num_classes: int = 10, reasoning: bool = True, **changes: Any
     }  # fmt: skip
 
 
+def detr3d(layers: int = 2) -> dict[str, Any]:
+    """Changes that make the small tracker a DETR3D."""
+    parts = decoder(layers)
+    look = {
+        "type": "Detr3DCrossAtten",
+        "embed_dims": D,
+        "num_levels": 2,
+        "dropout": 0.0,
+        "pc_range": list(PC_RANGE),
+    }
+    layer = parts["transformerlayers"]
+    layer["attn_cfgs"] = [layer["attn_cfgs"][0], look]
+    parts["type"] = "Detr3DTransformerDecoder"
+    head = {
+        "type": "DETR3DCamTrackingHead",
+        "num_classes": 10,
+        "in_channels": D,
+        "transformer": {"type": "Detr3DTransformer", "decoder": parts},
+    }
+    return {"pts_bbox_head": head}
+
+
 def tiny_tracker(seed: int = 0, **changes: Any) -> Any:
     torch.manual_seed(seed)
     return build_model(tracker_config(**changes))

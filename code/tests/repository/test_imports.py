@@ -23,6 +23,8 @@ ORDER = (
     "locks",
     "nuscenes.facts",
     "geometry",
+    "frames",
+    "sequences",
     "structures",
     "boxes",
     "stated",
@@ -37,7 +39,10 @@ ORDER = (
     "evaluation",
     "report",
     "visualization",
+    "deployment",
     "tracking",
+    "deployment.verification",
+    "deployment.export",
     "training",
     "retraining",
     "commands",
@@ -52,6 +57,7 @@ BY_NAME = {
     "pftrack.models.dense_heads.detr3d_head",  # models/__init__.py imports every component
     "pftrack.models.layers.transformer",
     *modules("laboratory/battery"),  # run.py imports the others, and tools/battery.py runs them
+    "pftrack.models.trackers.cuda_graph",  # tracking/test_static_tracker.py, on a GPU
     "pftrack.compatibility.mm",  # processes/test_mm.py, in a fresh interpreter
     "pftrack.training.run",  # processes/test_training_cli.py, through the command
     "pftrack.visualization.video",  # processes/test_command_lines.py, through the command

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pftrack import geometry
 from pftrack.boxes import Boxes
 from pftrack.errors import UserError
-from pftrack.structures import CAMERAS, Frame
+from pftrack.frames import Frame
+from pftrack.structures import CAMERAS
 from pftrack.visualization.bird_view import BACKGROUND, BirdView
 from pftrack.visualization.camera_view import NEAR, CameraView, clip_to_front
 from pftrack.visualization.mosaic import (

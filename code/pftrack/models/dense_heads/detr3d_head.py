@@ -84,6 +84,7 @@ class DETR3DCamTrackingHead(nn.Module):
         query_feats: Tensor,
         query_embeds: Tensor,
         reference_points: Tensor,
+        absent: Tensor | None = None,
     ) -> HeadOutput:
         """Detect with the given queries.
 
@@ -92,8 +93,11 @@ class DETR3DCamTrackingHead(nn.Module):
             frame: calibration and image shapes.
             query_feats, query_embeds: [B, N, D].
             reference_points: [B, N, 3] normalised.
+            absent: [B, N] bool, True = an empty slot, which no query sees; None: there is none.
         """
         query, logits, boxes = query_feats, [], []
+        lidar2img = frame.lidar2img.float()
+        feats = [feat.float() for feat in feats]  # once: every layer samples them in float32
         layers = zip(
             self.transformer.decoder.layers, self.cls_branches, self.reg_branches, strict=True
         )
@@ -101,9 +105,10 @@ class DETR3DCamTrackingHead(nn.Module):
             query = layer(
                 query,
                 query_embeds,
+                absent,
                 feats=feats,
                 reference_points=reference_points,
-                lidar2img=frame.lidar2img,
+                lidar2img=lidar2img,
                 img_shape=frame.img_shape,
             )
             code, centers = refine_fp32(regress(query), reference_points, self.pc_range)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +21,7 @@ from pftrack.models.dense_heads.base import (
 from pftrack.models.layers.calibration_cache import CalibrationCache
 from pftrack.models.layers.frustum import (
     frustum_points,
+    invert_projection,
     lid_depths,
     uniform_depths,
 )
@@ -42,7 +42,12 @@ class PETRCamTrackingHead(nn.Module):
             spacing.
         code_size: of the regression code.  num_reg_fcs: hidden layers of the branches.
         stated: settings of published configurations without effect, see :func:`check_stated`.
+
+    Attributes:
+        calibration: which matrix of a frame is read.
     """
+
+    calibration = "img2lidar"
 
     def __init__(
         self,
@@ -81,6 +86,7 @@ class PETRCamTrackingHead(nn.Module):
         self.adapt_pos3d = _pointwise_mlp(self.positional_encoding.num_feats * 3, embed_dims)
         self.position_encoder = _pointwise_mlp(depth_num * 3, embed_dims)
         self._position_cache = CalibrationCache()
+        self._sine: tuple[Any, Tensor] | None = None
 
     def forward(
         self,
@@ -89,6 +95,7 @@ class PETRCamTrackingHead(nn.Module):
         query_feats: Tensor,
         query_embeds: Tensor,
         reference_points: Tensor,
+        absent: Tensor | None = None,
     ) -> HeadOutput:
         """Detect with the given queries.
 
@@ -97,6 +104,7 @@ class PETRCamTrackingHead(nn.Module):
             frame: calibration and image shapes.
             query_feats, query_embeds: [B, N, D].
             reference_points: [B, N, 3] normalised.
+            absent: [B, N] bool, True = an empty slot, which no query sees; None: there is none.
         """
         feat = feats[0]
         mask = padding_mask(frame, feat.shape[-2:])
@@ -109,6 +117,7 @@ class PETRCamTrackingHead(nn.Module):
             query_pos=query_embeds,
             key_pos=_tokens(positions),
             key_padding_mask=None if mask is None else mask.flatten(1),
+            query_padding_mask=absent,
         )
         raw_boxes = self.reg_branches[0](states)
         boxes, centers = refine_fp32(raw_boxes, reference_points, self.pc_range)
@@ -125,6 +134,8 @@ class PETRCamTrackingHead(nn.Module):
         Without gradients it is kept until calibration, shapes or weights change.
         """
         h, w = feature_shape
+        if frame.img2lidar is not None:  # a buffer that is filled anew for every frame
+            return self._key_positions(frame, (h, w))
         weights = [*self.position_encoder.parameters(), *self.adapt_pos3d.parameters()]
         return self._position_cache.get(
             frame.lidar2img,
@@ -142,12 +153,19 @@ class PETRCamTrackingHead(nn.Module):
     def _key_positions(self, frame: FrameBatch, feature_shape: tuple[int, int]) -> Tensor:
         rays = self.ray_embedding(self.frustum(frame, feature_shape))
         mask = padding_mask(frame, feature_shape)
-        if mask is None:
-            cameras, device = rays.shape[1], rays.device
-            mask = torch.zeros(1, cameras, *feature_shape, dtype=torch.bool, device=device)
         with full_precision(rays):
-            sine = self.positional_encoding(mask[:1])
+            if mask is None:
+                sine = self._unpadded_sine((rays.shape[1], *feature_shape), rays.device)
+            else:
+                sine = self.positional_encoding(mask[:1])
         return rays + self.adapt_pos3d(sine.flatten(0, 1))
+
+    def _unpadded_sine(self, shape: tuple[int, int, int], device: torch.device) -> Tensor:
+        """The sine encoding of images without padding, kept from call to call."""
+        if self._sine is None or self._sine[0] != (shape, device):
+            mask = torch.zeros(1, *shape, dtype=torch.bool, device=device)
+            self._sine = (shape, device), self.positional_encoding(mask)
+        return self._sine[1]
 
     def ray_embedding(self, frustum: Tensor) -> Tensor:
         """Embedding [B, V, D, h, w] of points along rays [B, V, K, 3, h, w]."""
@@ -162,9 +180,10 @@ class PETRCamTrackingHead(nn.Module):
             self.depth_num, self.depth_start, self.position_range[3], frame.img.device
         )
         pad_shape = (frame.img.shape[-2], frame.img.shape[-1])
-        return frustum_points(
-            frame.lidar2img, feature_shape, pad_shape, depths, self.position_range
-        )
+        img2lidar = frame.img2lidar
+        if img2lidar is None:
+            img2lidar = invert_projection(frame.lidar2img)
+        return frustum_points(img2lidar, feature_shape, pad_shape, depths, self.position_range)
 
 
 def padding_mask(frame: FrameBatch, feature_shape: Sequence[int]) -> Tensor | None:
@@ -172,13 +191,13 @@ def padding_mask(frame: FrameBatch, feature_shape: Sequence[int]) -> Tensor | No
 
     Nearest resizing: row i stands for image row ``floor(i * H / h)``.
     """
-    sizes = zip(feature_shape, frame.img.shape[-2:], frame.img_shape, strict=True)
-    outside = [np.arange(n) * pad // n >= valid for n, pad, valid in sizes]
-    if not any(axis.any() for axis in outside):
+    sizes = list(zip(feature_shape, frame.img.shape[-2:], frame.img_shape, strict=True))
+    if all((n - 1) * pad // n < valid for n, pad, valid in sizes):
         return None
-    mask = torch.from_numpy(outside[0][:, None] | outside[1])
-    mask = mask.to(frame.img.device, non_blocking=True)
-    return mask.expand(*frame.img.shape[:2], -1, -1)
+    rows, columns = (
+        torch.arange(n, device=frame.img.device) * pad // n >= valid for n, pad, valid in sizes
+    )
+    return (rows[:, None] | columns).expand(*frame.img.shape[:2], -1, -1)
 
 
 def _tokens(maps: Tensor) -> Tensor:

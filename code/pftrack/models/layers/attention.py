@@ -58,18 +58,33 @@ class MultiheadAttention(nn.Module):
         q_in = query if query_pos is None else query + query_pos
         k_in = q_in if key is None else key
         v_in = query if value is None else value
-        weights = self.attn.in_proj_weight.chunk(3)
-        biases = self.attn.in_proj_bias.chunk(3)
-        q, k, v = (
-            self._split_heads(F.linear(x, w, b))
-            for x, w, b in zip((q_in, k_in, v_in), weights, biases, strict=True)
-        )
+        q, k, v = (self._split_heads(x) for x in self._project(q_in, k_in, v_in))
         mask = None if key_padding_mask is None else ~key_padding_mask[:, None, None, :]
         if self._record is not None:
             self._record.append(attention_weights(q.detach(), k.detach(), mask))
         dropout = self.attn.dropout if self.training else 0.0
         out = attend(q, k, v, mask, dropout).transpose(1, 2).flatten(2)
         return query + self.residual_dropout(self.attn.out_proj(out))
+
+    def _project(self, q_in: Tensor, k_in: Tensor, v_in: Tensor) -> tuple[Tensor, ...]:
+        """Queries, keys and values [..., D], in one product for as many as share their input."""
+        weight: Tensor = self.attn.in_proj_weight
+        bias: Tensor = self.attn.in_proj_bias
+        device = q_in.device.type
+        if torch.is_autocast_enabled(device):
+            # Autocast keeps the casts of whole parameters only: of these parts it would make one
+            # for every use.
+            dtype = torch.get_autocast_dtype(device)
+            weight, bias = weight.to(dtype), bias.to(dtype)
+        inputs = (q_in, k_in, v_in)
+        shared = 1 + sum(x is q_in for x in inputs[1:]) if k_in is q_in else 1
+        dims = self.attn.embed_dim
+        sizes = [shared * dims] + [dims] * (3 - shared)
+        parts = zip(
+            inputs[:1] + inputs[shared:], weight.split(sizes), bias.split(sizes), strict=True
+        )
+        projected = [F.linear(x, w, b) for x, w, b in parts]
+        return (*projected[0].split(dims, dim=-1), *projected[1:])
 
     def _split_heads(self, x: Tensor) -> Tensor:
         """[B, N, D] -> [B, heads, N, D / heads]"""
@@ -78,6 +93,8 @@ class MultiheadAttention(nn.Module):
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
     """softmax(q k^T / sqrt(d)) v without storing the weights for the backward pass.
+
+    Which of a GPU's kernels computes it: ``acceleration.GPU_ATTENTION``.
 
     Args:
         q: [B, heads, N, d].  k, v: [B, heads, S, d].  mask: bool, True = attend, broadcastable to

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -40,8 +41,10 @@ def project_to_cameras(
     columns = lidar2img.float()[:, :, None, :3].unbind(-1)  # [B, V, 1, 3]
     image = columns[0] * x + columns[1] * y + columns[2] * z + columns[3]
     depth = image[..., 2:3]
-    size = image.new_tensor([img_shape[1], img_shape[0]])
-    positions = (image[..., :2] / depth.clamp(min=MIN_DEPTH) / size - 0.5) * 2
+    pixels = image[..., :2] / depth.clamp(min=MIN_DEPTH)
+    height, width = img_shape  # numbers, not a tensor: copying one would wait for a GPU
+    positions = torch.stack((pixels[..., 0] / width, pixels[..., 1] / height), dim=-1)
+    positions = (positions - 0.5) * 2
     visible = (depth[..., 0] > MIN_DEPTH) & (positions.abs() < 1).all(-1)
     return positions, visible
 
@@ -103,7 +106,7 @@ class Detr3DCrossAtten(nn.Module):
 
         Args:
             query, query_pos: [B, N, D].
-            feats: one map [B, V, D, h, w] per level.
+            feats: one map [B, V, D, h, w] float32 per level.
             reference_points: [B, N, 3] normalised.
             lidar2img: [B, V, 4, 4].  img_shape: (h, w) of the images without padding.
 
@@ -124,7 +127,7 @@ class Detr3DCrossAtten(nn.Module):
             )
             gates = (gates.float() * visible.transpose(1, 2)[..., None]).permute(3, 0, 2, 1)
             sampled = sum(  # a product and a sum over 6 cameras: bmm is slow at such sizes
-                _sample(feat.float(), positions) * gate[:, :, None]
+                _sample(feat, positions) * gate[:, :, None]
                 for feat, gate in zip(feats, gates, strict=True)
             ).sum(1)
             logits = inverse_sigmoid(reference_points)

@@ -25,8 +25,13 @@ def uniform_depths(num_bins: int, start: float, end: float, device: torch.device
     return (start + (end - start) / num_bins * k).clamp(min=MIN_DEPTH)
 
 
+def invert_projection(lidar2img: Tensor) -> Tensor:
+    """Image to lidar, [B, V, 4, 4] float32, of the float64 projections ``lidar2img``."""
+    return torch.linalg.inv_ex(lidar2img).inverse.float()  # no check, so no synchronisation
+
+
 def frustum_points(
-    lidar2img: Tensor,
+    img2lidar: Tensor,
     feature_shape: tuple[int, int],
     pad_shape: tuple[int, int],
     depths: Tensor,
@@ -38,7 +43,7 @@ def frustum_points(
     the inverse projection once per camera and pixel: no matrix product per depth.
 
     Args:
-        lidar2img: [B, V, 4, 4] float64.
+        img2lidar: [B, V, 4, 4] float32.
         feature_shape: (h, w); column i stands for image column ``i * pad_w / w``.
         depths: [K] m.
 
@@ -46,7 +51,6 @@ def frustum_points(
         [B, V, K, 3, h, w] float32
     """
     h, w = feature_shape
-    img2lidar = torch.linalg.inv_ex(lidar2img).inverse.float()  # no check, so no synchronisation
     rows = torch.arange(h, device=depths.device, dtype=torch.float32) * pad_shape[0] / h
     columns = torch.arange(w, device=depths.device, dtype=torch.float32) * pad_shape[1] / w
     x, y, z, origin = (img2lidar[..., :3, i, None, None] for i in range(4))

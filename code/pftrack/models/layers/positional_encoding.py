@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +24,16 @@ def sine_features(x: Tensor, num_feats: int, interleaved: bool = True) -> Tensor
     Returns:
         [..., num_feats]
     """
-    k = torch.arange(num_feats // 2, dtype=torch.float32, device=x.device)
-    angles = x[..., None] / TEMPERATURE ** (2 * k / num_feats)
+    angles = x[..., None] / _wave_lengths(num_feats, x.device)
     return torch.stack((angles.sin(), angles.cos()), dim=-1 if interleaved else -2).flatten(-2)
+
+
+@lru_cache(maxsize=32)
+def _wave_lengths(num_feats: int, device: torch.device) -> Tensor:
+    """[num_feats / 2] 1 / w_k, kept."""
+    with torch.inference_mode(False):
+        k = torch.arange(num_feats // 2, dtype=torch.float32, device=device)
+        return TEMPERATURE ** (2 * k / num_feats)
 
 
 def pos2posemb3d(pos: Tensor, num_pos_feats: int = 128) -> Tensor:
@@ -38,17 +46,20 @@ def pos2posemb3d(pos: Tensor, num_pos_feats: int = 128) -> Tensor:
         [..., 3 * num_pos_feats]
     """
     features = sine_features(pos.float() * (2 * math.pi), num_pos_feats)
-    return features[..., [1, 0, 2], :].flatten(-2)
+    x, y, z = features.unbind(-2)  # an index of a list would be a copy that waits for a GPU
+    return torch.cat((y, x, z), dim=-1)
 
 
-def time_position_embedding(num_steps: int, dims: int, device: torch.device | str) -> Tensor:
-    """Encoding of the steps k / (num_steps - 1), k = 0 .. num_steps - 1.
+@lru_cache(maxsize=32)
+def time_position_embedding(num_steps: int, dims: int, device: torch.device) -> Tensor:
+    """Encoding of the steps k / (num_steps - 1), k = 0 .. num_steps - 1; kept, never written to.
 
     Returns:
         [num_steps, dims]
     """
-    steps = torch.arange(num_steps, device=device) / (num_steps - 1)
-    return sine_features(steps * (2 * math.pi), dims)
+    with torch.inference_mode(False):
+        steps = torch.arange(num_steps, device=device) / (num_steps - 1)
+        return sine_features(steps * (2 * math.pi), dims)
 
 
 @MODELS.register_module()
@@ -70,10 +81,9 @@ class SinePositionalEncoding3D(nn.Module):
 
     def forward(self, mask: Tensor) -> Tensor:
         """Mask [B, V, h, w] bool, True = padding, to [B, V, 3 * num_feats, h, w]."""
-        valid = (~mask).float()
         features = []
         for dim in (1, 2, 3):
-            count = valid.cumsum(dim)
+            count = (~mask).cumsum(dim).float()  # whole numbers: repeatable on a GPU
             last = count.narrow(dim, count.shape[dim] - 1, 1)
             angles = count / (last + 1e-6) * (2 * math.pi)
             features.append(sine_features(angles, self.num_feats, interleaved=False))

@@ -71,22 +71,38 @@ class TransformerDecoderLayer(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(embed_dims) for _ in range(3))
         self.with_cp = with_cp
 
-    def forward(self, query: Tensor, query_pos: Tensor | None, **memory: Any) -> Tensor:
+    def forward(
+        self,
+        query: Tensor,
+        query_pos: Tensor | None,
+        query_padding_mask: Tensor | None = None,
+        **memory: Any,
+    ) -> Tensor:
         """One decoder layer.
 
         Args:
             query, query_pos: [B, N, D].
+            query_padding_mask: [B, N] bool, True = no other query sees this one.
             memory: what the cross-attention reads, e.g. ``key``, ``value``, ``key_padding_mask``.
 
         Returns:
             [B, N, D]
         """
         if self.with_cp and self.training and torch.is_grad_enabled():
-            return checkpoint(self._forward, query, query_pos, use_reentrant=False, **memory)
-        return self._forward(query, query_pos, **memory)
+            return checkpoint(
+                self._forward, query, query_pos, query_padding_mask, use_reentrant=False, **memory
+            )
+        return self._forward(query, query_pos, query_padding_mask, **memory)
 
-    def _forward(self, query: Tensor, query_pos: Tensor | None, **memory: Any) -> Tensor:
-        query = self.norms[0](self.attentions[0](query, query_pos))
+    def _forward(
+        self,
+        query: Tensor,
+        query_pos: Tensor | None,
+        query_padding_mask: Tensor | None,
+        **memory: Any,
+    ) -> Tensor:
+        query = self.attentions[0](query, query_pos, key_padding_mask=query_padding_mask)
+        query = self.norms[0](query)
         query = self.norms[1](self.attentions[1](query, query_pos, **memory))
         return self.norms[2](self.ffns[0](query))
 
@@ -148,6 +164,7 @@ class TransformerDecoder(DecoderLayers):
         query_pos: Tensor | None = None,
         key_pos: Tensor | None = None,
         key_padding_mask: Tensor | None = None,
+        query_padding_mask: Tensor | None = None,
     ) -> Tensor:
         """Decode.
 
@@ -155,18 +172,20 @@ class TransformerDecoder(DecoderLayers):
             query, query_pos: [B, N, D].
             key, key_pos: [B, S, D]; the value is the key without its positions.
             key_padding_mask: [B, S] bool, True = ignore; a row must keep at least one key.
+            query_padding_mask: [B, N] bool, True = no other query sees this one.
 
         Returns:
             [L, B, N, D]
         """
-        memory = {
-            "key": key if key_pos is None else key + key_pos,
-            "value": key,
-            "key_padding_mask": key_padding_mask,
-        }
+        value = key
+        key = key if key_pos is None else key + key_pos
+        if torch.is_autocast_enabled(key.device.type):  # once for all layers
+            dtype = torch.get_autocast_dtype(key.device.type)
+            key, value = key.to(dtype), value.to(dtype)
+        memory = {"key": key, "value": value, "key_padding_mask": key_padding_mask}
         outputs = []
         for layer in self.layers:
-            query = layer(query, query_pos, **memory)
+            query = layer(query, query_pos, query_padding_mask, **memory)
             outputs.append(self.post_norm(query))
         return torch.stack(outputs)
 

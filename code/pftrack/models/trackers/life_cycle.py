@@ -10,9 +10,10 @@ from torch import Tensor
 
 from pftrack.models.box_coder import BoxCoder, denormalize_bbox
 from pftrack.models.trackers.track_instances import TrackInstances
-from pftrack.structures import TRACKING_CLASSES, FramePose
+from pftrack.sequences import starts_sequence
+from pftrack.structures import TRACKING_CLASSES, FramePose, upload
 
-SEQUENCE_GAP = 10.0  # s
+NO_CANDIDATE = -1.0  # in place of the score of an instance that is not to be reported
 
 
 @dataclass
@@ -74,19 +75,69 @@ class StreamMemory:
 
 
 def enter_frame(memory: StreamMemory, pose: FramePose) -> StreamMemory:
-    """The memory with which a frame begins: without tracks where it begins a new sequence.
-
-    By the scene id where both frames have one, else by a time gap above 10 s.
-    """
+    """The memory with which a frame begins: without tracks where it begins a new sequence."""
     last = memory.last
-    if last is not None:
-        if pose.scene_ids and last.scene_ids:
-            starts = pose.scene_ids[0] != last.scene_ids[0]
-        else:
-            starts = abs(float(pose.timestamp[0]) - float(last.timestamp[0])) > SEQUENCE_GAP
-        if not starts:
-            return memory
+    if last is not None and not starts_sequence(
+        _scene(last), _scene(pose), lambda: float(pose.timestamp[0]) - float(last.timestamp[0])
+    ):
+        return memory
     return StreamMemory(sequence=memory.sequence + 1)
+
+
+def _scene(pose: FramePose) -> str | None:
+    return pose.scene_ids[0] if pose.scene_ids else None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a frame decides about its instances, [N] each.
+
+    Attributes:
+        tracked: of a tracked class and sound: a candidate for the report.
+        newborn: tracked for the first time.  ids: the newborns' included; else -1.
+        is_track: born as a track.  age: frames since the score was last above the threshold.
+        alive: lives on into the next frame.
+    """
+
+    tracked: Tensor
+    newborn: Tensor
+    ids: Tensor
+    is_track: Tensor
+    age: Tensor
+    alive: Tensor
+
+
+def judge(
+    scores: Tensor,
+    labels: Tensor,
+    ids: Tensor,
+    age: Tensor,
+    is_track: Tensor,
+    sound: Tensor,
+    next_id: Tensor | int,
+    thresholds: Thresholds,
+) -> Verdict:
+    """Assign ids, age tracks and let them die.
+
+    Args:
+        scores, labels, ids, age, is_track: [N] of the frame's instances, summarised.
+        sound: [N] bool; others are dropped: what broken images leave must not reach other
+            instances through attention.
+        next_id: of the next newborn.
+    """
+    of_tracked_class = torch.zeros_like(sound)
+    for label in thresholds.tracked_labels:
+        of_tracked_class = of_tracked_class | (labels == label)
+    tracked = of_tracked_class & sound
+    confident = scores > thresholds.score_threshold
+    newborn = tracked & (ids < 0)
+    # Exact in float32, of which more compilers know the running sum.
+    number = newborn.float().cumsum(0).long()
+    ids = torch.where(newborn, next_id + number - 1, ids)
+    is_track = is_track | (newborn & confident)
+    age = torch.where(confident, 0, age + 1)
+    alive = tracked & (confident | (is_track & (age < thresholds.max_age_since_update)))
+    return Verdict(tracked, newborn, ids, is_track, age, alive)
 
 
 def live_on(
@@ -108,32 +159,32 @@ def live_on(
         has_forecast: whether ``motion_predictions`` mean anything.
     """
     host = _to_host(instances)
-    # What broken images leave must not reach other instances through attention.
-    tracked = torch.isin(host.labels, torch.tensor(thresholds.tracked_labels)) & host.finite
-    confident = host.scores > thresholds.score_threshold
-
-    newborn = tracked & (host.ids < 0)
-    ids = torch.where(newborn, memory.next_id + newborn.cumsum(0) - 1, host.ids)
-    is_track = host.is_track | (newborn & confident)
-
-    age = torch.where(confident, 0, host.age + 1)
-    alive = tracked & (confident | (is_track & (age < thresholds.max_age_since_update)))
+    verdict = judge(
+        host.scores,
+        host.labels,
+        host.ids,
+        host.age,
+        host.is_track,
+        host.finite,
+        memory.next_id,
+        thresholds,
+    )
     kept = StreamMemory(
-        tracks=_keep(instances, alive.nonzero().flatten(), ids, age, is_track),
+        tracks=_keep(instances, verdict),
         last=pose,
         sequence=memory.sequence,
-        next_id=memory.next_id + int(newborn.sum()),
+        next_id=memory.next_id + int(verdict.newborn.sum()),
     )
 
-    candidates = tracked.nonzero().flatten()
-    boxes, scores = host.boxes[candidates], host.scores[candidates]
-    rows = candidates[coder.select(boxes, scores, thresholds.output_threshold)]
+    candidates = torch.where(verdict.tracked, host.scores, NO_CANDIDATE)
+    rows, reported = coder.rank(host.boxes[:, :3], candidates, thresholds.output_threshold)
+    rows = rows[reported]
     output = TrackOutput(
         boxes=host.boxes[rows],
         scores=host.scores[rows],
         labels=host.labels[rows],
         track_scores=host.scores[rows],
-        obj_ids=[(memory.sequence, i) for i in ids[rows].tolist()],
+        obj_ids=[(memory.sequence, i) for i in verdict.ids[rows].tolist()],
         forecasting=host.displacements[rows] if has_forecast else None,
         rows=rows,
         not_finite=int((~host.finite).sum()),
@@ -141,15 +192,11 @@ def live_on(
     return output, kept
 
 
-def _keep(
-    instances: TrackInstances, rows: Tensor, ids: Tensor, age: Tensor, is_track: Tensor
-) -> TrackInstances:
+def _keep(instances: TrackInstances, verdict: Verdict) -> TrackInstances:
     """The rows that live on, in one transfer to the device."""
-    device = instances.obj_idxes.device
-    notes = torch.stack([rows, ids[rows], age[rows], is_track[rows].long()])
-    if device.type == "cuda":
-        notes = notes.pin_memory()
-    rows, ids, age, track = notes.to(device, non_blocking=True).unbind()
+    rows = verdict.alive.nonzero().flatten()
+    notes = torch.stack([rows, verdict.ids[rows], verdict.age[rows], verdict.is_track[rows].long()])
+    rows, ids, age, track = upload(notes, instances.obj_idxes.device).unbind()
     return instances.select(rows).replace(
         obj_idxes=ids, disappear_time=age, track_query_mask=track.bool()
     )
@@ -183,11 +230,11 @@ def _to_host(instances: TrackInstances) -> _HostView:
         denormalize_bbox(state.bboxes),
         displacements.flatten(1),
         state.scores[:, None],
-        state.logits.argmax(-1, keepdim=True),
+        instances.labels[:, None],
         instances.obj_idxes[:, None],
         instances.disappear_time[:, None],
         instances.track_query_mask[:, None],
-        _finite(instances.hist_embeds, state.bboxes, state.logits),
+        instances.finite[:, None],
     ]
     packed = torch.cat([c.double() for c in columns], dim=1).cpu()
     parts = packed.split([c.shape[1] for c in columns], 1)

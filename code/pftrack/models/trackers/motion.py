@@ -6,16 +6,12 @@ are, as published weights expect.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from pftrack.geometry import (
-    change_lidar_frame,
-    denormalize_points,
-    normalize_points,
-)
+from pftrack.geometry import denormalize_points, normalize_points
 from pftrack.models.box_coder import code_centers, with_centers
 from pftrack.models.trackers.track_instances import TrackInstances
 
@@ -35,7 +31,7 @@ def move_by_displacement(tracks: TrackInstances, pc_range: Sequence[float]) -> T
 
 
 def move_by_velocity(
-    tracks: TrackInstances, seconds: Tensor | float, pc_range: Sequence[float]
+    tracks: TrackInstances, seconds: Tensor, pc_range: Sequence[float]
 ) -> TrackInstances:
     """Without forecasts: constant velocity of the box.
 
@@ -44,10 +40,10 @@ def move_by_velocity(
     No gradient flows through the displacement, as none does through a forecast.
 
     Args:
-        seconds: to the next frame; the product is taken in float64.
+        seconds: [] to the next frame; the product is taken in its type.
     """
     velocity = tracks.state.bboxes[:, 7:9].detach()
-    dx, dy = (velocity.double() * seconds).to(velocity).unbind(-1)
+    dx, dy = (velocity.to(seconds.dtype) * seconds).to(velocity.dtype).unbind(-1)
     return _moved(tracks, dx, dy, pc_range)
 
 
@@ -67,17 +63,16 @@ def _moved(
 
 
 def compensate_ego_motion(
-    tracks: TrackInstances, l2g: Tensor, next_l2g: Tensor, pc_range: Sequence[float]
+    tracks: TrackInstances, to_next: Callable[[Tensor], Tensor], pc_range: Sequence[float]
 ) -> TrackInstances:
     """Express positions and box centres in the next frame's lidar coordinates.
 
     Args:
-        l2g, next_l2g: [4, 4] lidar-to-global of this and the next frame.
+        to_next: points [n, 3], in m, of this lidar frame in the next one's.
     """
 
     def metric(points: Tensor) -> Tensor:
-        flat = change_lidar_frame(points.reshape(-1, 3), l2g, next_l2g)
-        return flat.reshape(points.shape)
+        return to_next(points.reshape(-1, 3)).reshape(points.shape)
 
     def normalized(points: Tensor) -> Tensor:
         return normalize_points(metric(denormalize_points(points, pc_range)), pc_range)

@@ -114,9 +114,13 @@ class SpatialTemporalReasoner(nn.Module):
 
     # --- past -------------------------------------------------------------------------------------
 
-    def refine(self, instances: TrackInstances) -> TrackInstances:
+    def refine(self, instances: TrackInstances, absent: Tensor | None = None) -> TrackInstances:
         """Past reasoning: this frame's estimate in the light of each instance's history and of the
-        other instances."""
+        other instances.
+
+        Args:
+            absent: [N] bool, True = an empty slot, which no instance sees; None: there is none.
+        """
         cache = instances.cache
         feats = self._maybe_checkpoint(
             self._attend_to_past,
@@ -124,6 +128,7 @@ class SpatialTemporalReasoner(nn.Module):
             cache.query_embeds,
             instances.hist_embeds,
             instances.hist_padding_masks,
+            absent,
         )
         logits = self.track_cls(feats).float()
         raw = self.track_reg(feats).float()
@@ -142,7 +147,12 @@ class SpatialTemporalReasoner(nn.Module):
         )
 
     def _attend_to_past(
-        self, feats: Tensor, embeds: Tensor, hist_embeds: Tensor, hist_padding_masks: Tensor
+        self,
+        feats: Tensor,
+        embeds: Tensor,
+        hist_embeds: Tensor,
+        hist_padding_masks: Tensor,
+        absent: Tensor | None,
     ) -> Tensor:
         """Refined features [N, D] of features and query embeds [N, D], history [N, H, D]."""
         n = len(feats)
@@ -154,8 +164,15 @@ class SpatialTemporalReasoner(nn.Module):
             key_pos=steps.expand(n, -1, -1),
             key_padding_mask=hist_padding_masks,
         )[-1].transpose(0, 1)
-        embeds = embeds[None]
-        return self.spatial_transformer(feats, feats, query_pos=embeds, key_pos=embeds)[-1][0]
+        embeds, absent = embeds[None], None if absent is None else absent[None]
+        return self.spatial_transformer(
+            feats,
+            feats,
+            query_pos=embeds,
+            key_pos=embeds,
+            key_padding_mask=absent,
+            query_padding_mask=absent,
+        )[-1][0]
 
     # --- future -----------------------------------------------------------------------------------
 
@@ -197,10 +214,14 @@ class SpatialTemporalReasoner(nn.Module):
             fut_xyz, fut_bboxes = self._future_positions(
                 cache.reference_points, cache.bboxes, cache.motion_predictions
             )
-        summary = instances.replace(state=cache, fut_xyz=fut_xyz, fut_bboxes=fut_bboxes)
         if record_threshold is None:
-            return summary
-        return summary.where(cache.scores >= record_threshold, instances)
+            return instances.replace(state=cache, fut_xyz=fut_xyz, fut_bboxes=fut_bboxes)
+        seen = cache.scores >= record_threshold
+        return instances.replace(
+            state=cache.where(seen, instances.state),
+            fut_xyz=torch.where(seen[:, None, None], fut_xyz, instances.fut_xyz),
+            fut_bboxes=torch.where(seen[:, None, None], fut_bboxes, instances.fut_bboxes),
+        )
 
     def _future_positions(
         self, reference_points: Tensor, bboxes: Tensor, displacements: Tensor
@@ -219,7 +240,7 @@ class SpatialTemporalReasoner(nn.Module):
         """Embeddings [num_steps, D] of the steps."""
         return self.ts_query_embed(time_position_embedding(num_steps, self.embed_dims, device))
 
-    def _maybe_checkpoint(self, function: Any, *args: Tensor) -> Tensor:
+    def _maybe_checkpoint(self, function: Any, *args: Tensor | None) -> Tensor:
         if self.with_cp and self.training and torch.is_grad_enabled():
             return checkpoint(function, *args, use_reentrant=False)
         return function(*args)

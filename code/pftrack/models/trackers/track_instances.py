@@ -163,3 +163,13 @@ class TrackInstances(TensorRecord):
 
     def __len__(self) -> int:
         return len(self.obj_idxes)
+
+    @property
+    def labels(self) -> Tensor:
+        """[N] int64 the likeliest class."""
+        return self.state.logits.argmax(-1)
+
+    @property
+    def finite(self) -> Tensor:
+        """[N] bool, no NaN or infinity among what was seen of it."""
+        return self.hist_embeds.isfinite().flatten(1).all(1)

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from pftrack.errors import UserError
+from pftrack.geometry import change_lidar_frame
 from pftrack.models.acceleration import full_precision
 from pftrack.models.box_coder import AtLeastOne
 from pftrack.models.dense_heads.base import HeadOutput
 from pftrack.models.layers.grid_mask import GridMask
 from pftrack.models.layers.positional_encoding import pos2posemb3d
+from pftrack.models.losses.tracking_loss import Match
 from pftrack.models.trackers import motion
 from pftrack.models.trackers.life_cycle import (
     StreamMemory,
@@ -162,17 +164,22 @@ class Cam3DTracker(nn.Module):
         samples = range(batch.batch_size)
         feats = self.extract_clip_feats(batch)
         tracks: list[TrackInstances] = []
+        matches: list[Match] = []
         losses: dict[str, Tensor] = {}
         for t in range(batch.num_frames):
             targets = [batch.targets[b][t] for b in samples]
             if t > 0:
+                tracks = [
+                    self.STReasoner.summarize(i).select(m.surviving)
+                    for i, m in zip(tracks, matches, strict=True)
+                ]
                 before, now = (
                     [_sample_frame(batch, b, i).pose for b in samples] for i in (t - 1, t)
                 )
                 tracks = [self.move(tracks[b], before[b], now[b]) for b in samples]
             instances = [self.with_detection_queries(tracks[b] if t > 0 else None) for b in samples]
             outputs = self._detect_samples([level[:, t] for level in feats], batch, t, instances)
-            tracks, frame_losses = self._learn_frame(instances, outputs, targets)
+            tracks, matches, frame_losses = self._learn_frame(instances, outputs, targets)
             prefix = "" if t == batch.num_frames - 1 else f"f{t}."
             losses |= {prefix + name: value for name, value in frame_losses.items()}
         return losses
@@ -191,8 +198,9 @@ class Cam3DTracker(nn.Module):
 
     def _learn_frame(
         self, instances: list[TrackInstances], outputs: list[HeadOutput], targets: list[Any]
-    ) -> tuple[list[TrackInstances], dict[str, Tensor]]:
-        """Losses of one frame and the tracks it leaves; one entry of each list per sample."""
+    ) -> tuple[list[TrackInstances], list[Match], dict[str, Tensor]]:
+        """The instances of one frame that carry an id, its matches and losses; one entry of each
+        list per sample."""
         criterion, reasoner = self.criterion, self.STReasoner
         logits = [out.all_cls_scores[:, 0] for out in outputs]
         codes = [out.all_bbox_preds[:, 0] for out in outputs]
@@ -209,10 +217,7 @@ class Cam3DTracker(nn.Module):
         if reasoner.future_reasoning:
             tracks = [reasoner.forecast(i) for i in tracks]
             losses |= criterion.forecast_losses(tracks, targets)
-        tracks = [
-            reasoner.summarize(i).select(m.surviving) for i, m in zip(tracks, matches, strict=True)
-        ]
-        return tracks, losses
+        return tracks, matches, losses
 
     # --- tracking ---------------------------------------------------------------------------------
 
@@ -237,7 +242,6 @@ class Cam3DTracker(nn.Module):
             the reported tracks, and the memory for the next frame.
         """
         memory, thresholds = memory or StreamMemory(), thresholds or self.thresholds
-        reasoner = self.STReasoner
         with stage("life cycle"):
             memory = enter_frame(memory, frame.pose)
             tracks = memory.tracks
@@ -249,12 +253,7 @@ class Cam3DTracker(nn.Module):
         with stage("head"):
             instances = self.remember(instances, self.detect(feats, frame, instances))
         with stage("reasoning"):
-            instances = reasoner.frame_shift(instances)
-            if reasoner.history_reasoning:
-                instances = reasoner.refine(instances)
-            if reasoner.future_reasoning:
-                instances = reasoner.forecast(instances)
-            instances = reasoner.summarize(instances, thresholds.record_threshold)
+            instances = self.reason(instances, thresholds.record_threshold)
         with stage("life cycle"):
             return live_on(
                 instances,
@@ -262,7 +261,7 @@ class Cam3DTracker(nn.Module):
                 frame.pose,
                 thresholds,
                 self.bbox_coder,
-                reasoner.future_reasoning,
+                self.STReasoner.future_reasoning,
             )
 
     forward_tracking = forward_track
@@ -304,16 +303,27 @@ class Cam3DTracker(nn.Module):
         return self.query_embedding(features).float()
 
     def detect(
-        self, feats: list[Tensor], frame: FrameBatch, *instances: TrackInstances
+        self,
+        feats: list[Tensor],
+        frame: FrameBatch,
+        *instances: TrackInstances,
+        absent: Tensor | None = None,
     ) -> HeadOutput:
-        """The head on B samples of N instances each; feats: [B, V, D, h, w] for each level."""
+        """The head on B samples of N instances each.
+
+        Args:
+            feats: [B, V, D, h, w] for each level.
+            absent: [B, N] bool, True = an empty slot; None: there is none.
+        """
         states = [i.state for i in instances]
+        slots = {} if absent is None else {"absent": absent}
         return self.pts_bbox_head(
             feats,
             frame,
             torch.stack([s.query_feats for s in states]),
             torch.stack([s.query_embeds for s in states]),
             torch.stack([s.reference_points for s in states]),
+            **slots,
         )
 
     def remember(self, instances: TrackInstances, output: HeadOutput) -> TrackInstances:
@@ -331,23 +341,51 @@ class Cam3DTracker(nn.Module):
         )
         return instances.replace(cache=cache)
 
+    def reason(
+        self, instances: TrackInstances, record_threshold: float, absent: Tensor | None = None
+    ) -> TrackInstances:
+        """Tracking: past and future reasoning over the instances of a frame, summarised.
+
+        Args:
+            record_threshold: see :meth:`SpatialTemporalReasoner.summarize`.
+            absent: [N] bool, True = an empty slot; None: there is none.
+        """
+        reasoner = self.STReasoner
+        instances = reasoner.frame_shift(instances)
+        if reasoner.history_reasoning:
+            instances = reasoner.refine(instances, absent)
+        if reasoner.future_reasoning:
+            instances = reasoner.forecast(instances)
+        return reasoner.summarize(instances, record_threshold)
+
     def move(
         self, tracks: TrackInstances, frame: FramePose, next_frame: FramePose
     ) -> TrackInstances:
-        """Tracks of one frame as queries of the next: objects' motion, then the ego's."""
+        """Tracks of one frame as queries of the next."""
+        return self.move_by(
+            tracks,
+            next_frame.timestamp[0] - frame.timestamp[0],
+            lambda points: change_lidar_frame(points, frame.l2g[0], next_frame.l2g[0]),
+        )
+
+    def move_by(
+        self, tracks: TrackInstances, seconds: Tensor, to_next: Callable[[Tensor], Tensor]
+    ) -> TrackInstances:
+        """Tracks of one frame as queries of the next: objects' motion, then the ego's.
+
+        Args:
+            seconds: [] to the next frame.  to_next: points [n, 3] in the next lidar frame, m.
+        """
         with full_precision(tracks.obj_idxes):
             if self.motion_prediction:
                 if not (self.motion_prediction_ref_update and self.STReasoner.future_reasoning):
-                    seconds = next_frame.timestamp[0] - frame.timestamp[0]
                     tracks = motion.move_by_velocity(tracks, seconds, self.pc_range)
                 elif self.training:
                     tracks = motion.move_to_first_forecast(tracks)
                 else:
                     tracks = motion.move_by_displacement(tracks, self.pc_range)
             if self.if_update_ego:
-                tracks = motion.compensate_ego_motion(
-                    tracks, frame.l2g[0], next_frame.l2g[0], self.pc_range
-                )
+                tracks = motion.compensate_ego_motion(tracks, to_next, self.pc_range)
         embeds = self.embed_positions(tracks.state.reference_points)
         return tracks.replace(state=tracks.state.replace(query_embeds=embeds))
 

@@ -9,7 +9,11 @@ import torch
 
 from pftrack.errors import UserError
 from pftrack.models.layers.attention import MultiheadAttention, record_attention
-from pftrack.models.layers.frustum import frustum_points, lid_depths
+from pftrack.models.layers.frustum import (
+    frustum_points,
+    invert_projection,
+    lid_depths,
+)
 from pftrack.models.layers.grid_mask import GridMask, stripes
 from pftrack.models.layers.positional_encoding import (
     SinePositionalEncoding3D,
@@ -125,7 +129,7 @@ def test_rays_equal_the_inverse_projection() -> None:
     depths = lid_depths(3, 1.0, 61.2, "cpu")
     assert depths.tolist() == pytest.approx([1.0, 1 + 2 * 60.2 / 12, 1 + 6 * 60.2 / 12])
     unit = [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
-    points = frustum_points(lidar2img, (2, 4), (32, 64), depths, unit)
+    points = frustum_points(invert_projection(lidar2img), (2, 4), (32, 64), depths, unit)
     assert points.shape == (1, 2, 3, 3, 2, 4)
     u, v, d = 3 * 16.0, 1 * 16.0, depths[2].item()
     pixel = torch.tensor([u * d, v * d, d, 1.0]).double()

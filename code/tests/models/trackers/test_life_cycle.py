@@ -107,8 +107,9 @@ def test_memory_and_thresholds_cannot_be_changed():
 def test_the_report_is_the_best_inside_the_range():
     boxes = torch.zeros(5, 9)
     boxes[4, 0] = 70.0
-    rows = CODER.select(boxes, torch.tensor([0.3, 0.5, 0.4, 0.25, 0.9]), 0.2)
-    assert rows.tolist() == [1, 2]  # the best three are 4 (outside), 1 and 2
+    rows, reported = CODER.rank(boxes[:, :3], torch.tensor([0.3, 0.5, 0.4, 0.25, 0.9]), 0.2)
+    assert rows.tolist() == [4, 1, 2]
+    assert reported.tolist() == [False, True, True]  # 4 is outside
 
 
 def test_codes_and_boxes_are_inverse():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_tracker import PC_RANGE
 
-from pftrack.geometry import denormalize_points, normalize_points
+from pftrack.geometry import change_lidar_frame, denormalize_points, normalize_points
 from pftrack.models.box_coder import code_centers
 from pftrack.models.trackers import motion
 from pftrack.models.trackers.track_instances import TrackInstances
@@ -34,6 +34,12 @@ def pose(yaw: float, x: float, y: float) -> torch.Tensor:
     return matrix
 
 
+def driven(sample: TrackInstances, l2g: torch.Tensor, next_l2g: torch.Tensor) -> TrackInstances:
+    return motion.compensate_ego_motion(
+        sample, lambda points: change_lidar_frame(points, l2g, next_l2g), PC_RANGE
+    )
+
+
 angle, metres = st.floats(-3, 3), st.floats(-2000, 2000)
 
 
@@ -42,8 +48,8 @@ angle, metres = st.floats(-3, 3), st.floats(-2000, 2000)
 def test_ego_motion_there_and_back_is_the_identity(yaw, turn, x, y, step):
     first, second = pose(yaw, x, y), pose(yaw + turn, x + step, y)
     start = tracks()
-    there = motion.compensate_ego_motion(start, first, second, PC_RANGE)
-    back = motion.compensate_ego_motion(there, second, first, PC_RANGE)
+    there = driven(start, first, second)
+    back = driven(there, second, first)
     for name in ("hist_xyz", "fut_xyz"):
         torch.testing.assert_close(getattr(back, name), getattr(start, name), rtol=0, atol=2e-5)
     torch.testing.assert_close(back.fut_bboxes, start.fut_bboxes, rtol=0, atol=2e-3)
@@ -51,7 +57,7 @@ def test_ego_motion_there_and_back_is_the_identity(yaw, turn, x, y, step):
 
 
 def test_driving_forward_moves_everything_backward_and_turns_no_box():
-    moved = motion.compensate_ego_motion(tracks(), pose(0, 0, 0), pose(0, 5, 0), PC_RANGE)
+    moved = driven(tracks(), pose(0, 0, 0), pose(0, 5, 0))
     shift = code_centers(moved.state.bboxes) - code_centers(tracks().state.bboxes)
     torch.testing.assert_close(shift, torch.tensor([[-5.0, 0, 0]] * 3), rtol=0, atol=1e-5)
     torch.testing.assert_close(moved.state.bboxes[:, 6:], tracks().state.bboxes[:, 6:])
@@ -80,7 +86,9 @@ def test_no_gradient_flows_through_a_displacement():
     points = start.state.reference_points.requires_grad_()
     bboxes = start.state.bboxes.requires_grad_()
     start = start.replace(state=start.state.replace(reference_points=points, bboxes=bboxes))
-    motion.move_by_velocity(start, 0.5, PC_RANGE).state.reference_points.sum().backward()
+    motion.move_by_velocity(
+        start, torch.tensor(0.5), PC_RANGE
+    ).state.reference_points.sum().backward()
     torch.testing.assert_close(points.grad, torch.ones(3, 3))
     assert bboxes.grad is None
 
@@ -91,7 +99,7 @@ def test_velocity_is_read_as_published():
     bboxes[0, 7:] = torch.tensor([1.0, 4.0, 100.0])  # cos rot, vx, vy
     reference = normalize_points(torch.tensor([[10.0, 10.0, 0.0]]), PC_RANGE)
     start = start.replace(state=start.state.replace(bboxes=bboxes, reference_points=reference))
-    moved = motion.move_by_velocity(start, 0.5, PC_RANGE)
+    moved = motion.move_by_velocity(start, torch.tensor(0.5), PC_RANGE)
     after = denormalize_points(moved.state.reference_points, PC_RANGE)[0].tolist()
     assert after == pytest.approx([10.5, 12.0, 0.0], abs=1e-4)
 

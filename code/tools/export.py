@@ -1,0 +1,12 @@
+"""Export a checkpoint as one static graph, for ONNX Runtime and other compilers or for PyTorch."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from pftrack.commands.export import main
+from pftrack.errors import run_cli
+
+if __name__ == "__main__":
+    run_cli(main)
