@@ -179,7 +179,7 @@ def _did_you_mean(node: Any, part: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m pftrack.config",
+        prog=sys.argv[0] if sys.argv[0].startswith("pftrack") else "python -m pftrack.config",
         description="print a configuration with its _base_ files and overrides applied",
     )
     parser.add_argument("config")
