@@ -159,7 +159,7 @@ def test_command_line_fails_when_a_number_fails(
     run = InferenceRun(tmp_path / "r.json", 1, 1, "v1.0-trainval", "data")
     monkeypatch.setattr(commands, "run_job", lambda *_: run)
     monkeypatch.setattr(
-        commands, "evaluate_and_report", lambda *_: {"amota": amota, "amotp": 1.343}
+        commands, "evaluate_and_report", lambda *_, **__: {"amota": amota, "amotp": 1.343}
     )
     monkeypatch.setattr(sys, "argv", ["reproduce.py", "--manifest", f"{tmp_path}/manifest.json"])
     with pytest.raises(SystemExit) as stop:
