@@ -12,7 +12,8 @@ MAKEFLAGS += --no-print-directory
 RUNTIME ?= auto## auto (Docker when an engine answers), docker or native
 IMAGE ?=## container image; default pf-track:VARIANT; one in a registry is pulled
 VARIANT ?=## cuda, cpu or dev; default cuda on a machine with NVIDIA GPUs, else cpu
-PYTHON ?=## Python 3.11 or 3.12 for .venv; default: the first one found
+CUDA ?=## 13 or 12, PyTorch's CUDA; default: 12 where driver (525 to 579) or GPU (Volta) is too old for 13
+PYTHON ?=## Python 3.11 to 3.14 for .venv; default: the first one found
 DEVICE ?= auto## auto, cpu or cuda
 GPUS ?=## GPUs; 0 is the CPU; default 8 for training, 1 for the rest
 NNODES ?= 1## machines that train together
@@ -38,7 +39,7 @@ NUSCENES ?= data/nuscenes## nuScenes' folder
 VERSION ?= v1.0-trainval## v1.0-trainval, v1.0-mini or v1.0-test
 WORKERS ?=## processes that convert; default: one per core
 OUT ?= work_dirs/demo## the demo's folder
-ONLY ?=## part of it: a group of checkpoints, a benchmark, a training (f3_800x320, 800x320, f3)
+ONLY ?=## part of it: a group of checkpoints, a benchmark, a check, a training (f3_800x320, 800x320, f3)
 TRAIN ?= 0## 1: reproduce retrains the published detectors and trackers
 GOLDEN ?=## folder of golden files; default: the ones at hand
 PORT ?= 8888## JupyterLab's port on 127.0.0.1
@@ -55,7 +56,7 @@ NETRC ?=## file of credentials for the mirrors, used while building, in no layer
 
 KNOWN := $(shell sed -n 's/^\([A-Z_]*\) ?=.*/\1/p' Makefile)
 # What the scripts read; an empty variable is left out, so that nothing mistakes it for a value.
-PASSED := RUNTIME IMAGE VARIANT PYTHON DEVICE NNODES NODE_RANK MASTER_ADDR PORT TORCH_CUDA_ARCH_LIST MAX_JOBS \
+PASSED := RUNTIME IMAGE VARIANT CUDA PYTHON DEVICE NNODES NODE_RANK MASTER_ADDR PORT TORCH_CUDA_ARCH_LIST MAX_JOBS \
   BASE_IMAGE DEBIAN_MIRROR PIP_INDEX_URL EXTRA_CA NETRC
 export $(foreach v,$(PASSED),$(if $($(v)),$(v))) $(shell sed -n 's/^\([A-Z_]*\)=.*/\1/p' .env 2>/dev/null)
 
@@ -64,7 +65,7 @@ CONFIGS := projects/configs/tracking
 
 # A dry run (make -n) shows the commands whatever this machine has.
 DRY_RUN := $(if $(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS)))),1)
-CHECKED := RUNTIME VARIANT DEVICE GPUS NNODES NODE_RANK MASTER_ADDR RES HEAD VERSION WORKERS PORT MAX_JOBS TRAIN \
+CHECKED := RUNTIME VARIANT CUDA DEVICE GPUS NNODES NODE_RANK MASTER_ADDR RES HEAD VERSION WORKERS PORT MAX_JOBS TRAIN \
   ENGINE FORMAT SLOTS PRECISION
 
 # $(call fail,MESSAGE): one line, exit status 2
@@ -87,9 +88,13 @@ HINT_CONFIG = e.g. CONFIG=projects/configs/tracking/petr/f3_q5_800x320.py
 HINT_RESULT = e.g. RESULT=work_dirs/.../results_nusc.json ('make eval' writes one)
 
 ##@ Targets: start here
-.PHONY: help setup demo test quick
+.PHONY: help doctor setup demo test quick
 help: ## this list
 	@awk -f scripts/help.awk Makefile
+
+doctor: ## what this machine has and lacks, in seconds; before the set-up, too
+	scripts/doctor.sh --nuscenes '$(NUSCENES)' $(ARGS)
+	$(check)
 
 setup: ## prepare the environment: .venv from the lock, or the image
 	scripts/setup.sh
@@ -192,7 +197,7 @@ picture: ## the README's picture (a small GIF) from a results file; default: the
 	$(check)
 
 ##@ Targets: looking inside
-.PHONY: jupyter notebooks parity bench
+.PHONY: jupyter notebooks parity bench gpu-check
 jupyter: ## JupyterLab on 127.0.0.1 with a token printed once
 	$(RUN) jupyter ../scripts/jupyter.sh $(ARGS)
 	$(check)
@@ -209,6 +214,10 @@ parity: ## compare with a folder of golden files, largest error per array
 
 bench: ## the benchmarks: time, memory, precision
 	$(RUN) test python tools/bench.py $(ONLY) $(ARGS)
+	$(check)
+
+gpu-check: ## is it right and fast on this machine's GPU? 8 minutes, no data; DEVICE=cpu: a walk through it
+	$(RUN) test python tools/gpu_check.py --device $(DEVICE) $(if $(ONLY),--only '$(ONLY)') $(ARGS)
 	$(check)
 
 ##@ Targets: the environment

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Build the image: build.sh [DOCKER BUILD OPTION...]
 #
-# VARIANT (cuda, cpu or dev), IMAGE, BASE_IMAGE, TORCH_CUDA_ARCH_LIST, MAX_JOBS, and for sites behind
+# VARIANT (cuda, cpu or dev), CUDA (13 or 12), IMAGE, BASE_IMAGE, TORCH_CUDA_ARCH_LIST, MAX_JOBS, and for sites behind
 # a proxy or a mirror DEBIAN_MIRROR, PIP_INDEX_URL, EXTRA_CA, NETRC: docker/README.md explains them.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -14,7 +14,8 @@ if [ "${version%%.*}" -ge 23 ] && ! docker buildx version >/dev/null 2>&1; then
   die "$(command -v docker) $version cannot build without its buildx plugin: install it, or put another docker client first in PATH"
 fi
 
-options=(--file "$root/docker/Dockerfile" --target "$VARIANT" --tag "$IMAGE" --build-arg "REVISION=$REVISION")
+options=(--file "$root/docker/Dockerfile" --target "$VARIANT" --tag "$IMAGE")
+options+=(--build-arg "REVISION=$REVISION" --build-arg "CUDA=$CUDA")
 if [ "$VARIANT" = dev ]; then # what it stands on
   if [ "$(gpu_count)" -gt 0 ]; then options+=(--build-arg VARIANT=cuda); else options+=(--build-arg VARIANT=cpu); fi
 fi

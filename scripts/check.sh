@@ -26,6 +26,7 @@ target=$1
 : "${ENGINE:=torch}" "${FORMAT:=onnx}" "${PRECISION:=fp32}" "${GPUS:=0}" "${DEVICE:=auto}" "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=}" "${TRAIN:=0}"
 one_of RUNTIME auto docker native
 [ -z "${VARIANT:-}" ] || one_of VARIANT cuda cpu dev
+[ -z "${CUDA:-}" ] || one_of CUDA 12 13
 one_of DEVICE auto cpu cuda
 one_of RES 800x320 1600x640
 one_of HEAD petr detr3d
@@ -51,6 +52,8 @@ case $target in
       have=$(gpu_count)
       [ "$GPUS" -le "$have" ] ||
         problem "GPUS=$GPUS: this machine has $have usable NVIDIA GPU(s); use GPUS=0 for the CPU, or DEVICE=cpu for $GPUS processes on it"
+      unusable=$(gpu_problem)
+      [ -z "$unusable" ] || problem "GPUS=$GPUS: $unusable"
     fi
     ;;
 esac

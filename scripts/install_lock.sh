@@ -2,20 +2,20 @@
 # Install the locked environment into a virtual environment that has the locked uv.
 # Used natively and in the image, so that both hold the same files.
 #
-#   install_lock.sh VENV LOCK_FOLDER [--without NAME]
+#   install_lock.sh VENV LOCK [--without NAME]
 #
 # Two steps, because the setup scripts of mmcv and mmdet3d (pure Python, but not published as wheels)
 # import setuptools and torch: first every wheel, then these two with what was just installed.
 set -euo pipefail
 
 venv=$1
-locks=$2
+lock=$2
 without=${4:-no package}
 
 sources='mmcv|mmdet3d'
 lines() { # lines KEEP PATTERN: the lock's entries whose name matches (KEEP=1) or not (KEEP=0)
   awk -v keep="$1" -v name="^($2)==" -v without="^($without)==" \
-    '/^[a-z0-9]/ { on = (($0 ~ name) == keep) && $0 !~ without } on' "$locks/requirements.lock"
+    '/^[a-z0-9]/ { on = (($0 ~ name) == keep) && $0 !~ without } on' "$lock"
 }
 
 # Who set up pip for a package mirror has set up uv as well.

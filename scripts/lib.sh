@@ -18,6 +18,61 @@ gpu_count() {
   fi
 }
 
+# smi FIELD: what nvidia-smi knows, one line for each GPU; nothing where there is none
+smi() {
+  { timeout 20 nvidia-smi --query-gpu="$1" --format=csv,noheader 2>/dev/null || true; } | grep -E '^[0-9]+\.[0-9]' || true
+}
+
+# older A B: is version A before version B?
+older() {
+  [ "$1" != "$2" ] && [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]
+}
+
+# What the locked PyTorch builds need (pftrack/devices.py says the same from PyTorch's side):
+# the oldest driver, and the oldest GPUs by compute capability (Turing, Volta).
+oldest_driver() { if [ "$1" = 13 ]; then echo 580; else echo 525; fi; }
+oldest_gpu() { if [ "$1" = 13 ]; then echo 7.5; else echo 7.0; fi; }
+
+# pick_cuda: "13" or "12" from CUDA, else from driver and GPUs, said in one line where it is 12;
+# nothing where neither says
+pick_cuda() {
+  local driver gpu
+  if [ -n "${CUDA:-}" ]; then
+    echo "$CUDA"
+    return
+  fi
+  driver=$(smi driver_version | head -n 1)
+  [ -n "$driver" ] || return 0
+  gpu=$(smi compute_cap | sort -V | tail -n 1) # the newest
+  if older "$driver" "$(oldest_driver 13)"; then
+    echo "CUDA=12 chosen: NVIDIA's driver is $driver, and CUDA 13 needs $(oldest_driver 13) or newer" >&2
+    echo 12
+  elif [ -n "$gpu" ] && older "$gpu" "$(oldest_gpu 13)"; then
+    echo "CUDA=12 chosen: this GPU has compute capability $gpu, and CUDA 13 needs $(oldest_gpu 13) or newer" >&2
+    echo 12
+  else
+    echo 13
+  fi
+}
+
+# lock_of CUDA: the name of the lock in docker/
+lock_of() { if [ "$1" = 12 ]; then echo requirements-cuda12; else echo requirements; fi; }
+
+# gpu_problem: in one line, why PyTorch cannot use this machine's GPUs; nothing where it can
+gpu_problem() {
+  local driver gpu cuda other=''
+  driver=$(smi driver_version | head -n 1)
+  [ -n "$driver" ] || return 0
+  gpu=$(smi compute_cap | sort -V | tail -n 1)
+  cuda=$(pick_cuda 2>/dev/null)
+  if [ "$cuda" = 13 ] && ! older "$driver" "$(oldest_driver 12)"; then other=', or use CUDA=12'; fi
+  if older "$driver" "$(oldest_driver "$cuda")"; then
+    echo "NVIDIA's driver $driver is too old for CUDA $cuda: install $(oldest_driver "$cuda") or newer$other; DEVICE=cpu goes without GPUs"
+  elif [ -n "$gpu" ] && older "$gpu" "$(oldest_gpu "$cuda")"; then
+    echo "this machine's GPU has compute capability $gpu, and CUDA $cuda needs $(oldest_gpu "$cuda") or newer: use another GPU$other; DEVICE=cpu goes without GPUs"
+  fi
+}
+
 engine_answers() {
   command -v docker >/dev/null && timeout 10 docker info >/dev/null 2>&1
 }
@@ -51,7 +106,10 @@ container_settings() {
   if [ -z "${VARIANT:-}" ]; then
     if [ "$(gpu_count)" -gt 0 ]; then VARIANT=cuda; else VARIANT=cpu; fi
   fi
-  IMAGE=${IMAGE:-pf-track:$VARIANT}
+  [ "$VARIANT" != cpu ] || CUDA=${CUDA:-13} # without GPUs any driver will do
+  CUDA=$(pick_cuda)
+  CUDA=${CUDA:-13}
+  IMAGE=${IMAGE:-pf-track:$VARIANT${CUDA/13/}}
   HOST_UID=$(id -u)
   HOST_GID=$(id -g)
   PROJECT_DIR=$root
@@ -66,7 +124,7 @@ container_settings() {
       NETWORK_MODE=host
     fi
   fi
-  export VARIANT IMAGE HOST_UID HOST_GID PROJECT_DIR NUSCENES_DIR REVISION NETWORK_MODE
+  export VARIANT CUDA IMAGE HOST_UID HOST_GID PROJECT_DIR NUSCENES_DIR REVISION NETWORK_MODE
 
   compose_files=(-f "$root/compose.yaml")
   if uses_gpus; then compose_files+=(-f "$root/compose.gpu.yaml"); fi

@@ -54,6 +54,8 @@ echo "runtime: docker (image $IMAGE; RUNTIME=native runs without it)" >&2
 if uses_gpus && ! engine_knows_gpus; then
   die "this machine has NVIDIA GPUs, but its Docker engine has no NVIDIA container toolkit: install that, or use RUNTIME=native, or VARIANT=cpu"
 fi
+problem=$(gpu_problem)
+if uses_gpus && [ -n "$problem" ]; then die "$problem, VARIANT=cpu too"; fi
 docker image inspect "$IMAGE" >/dev/null 2>&1 || "$root/scripts/setup_docker.sh"
 mkdir -p "$root/code/work_dirs" "$root/checkpoints" "$NUSCENES_DIR"
 options=(--rm)

@@ -28,21 +28,31 @@ def fail(message: str) -> NoReturn:
     raise SystemExit(2)
 
 
-def run_cli(main: Callable[[], int | None]) -> NoReturn:
-    """Run a command line: exit status 0 when done, 2 after a :class:`UserError`, 130 on Ctrl-C.
+def user_message(error: BaseException) -> str | None:
+    """What to tell the user who can put ``error`` right; None: it is a bug.
 
-    A disk that is full or may not be written to is the user's to mend, wherever it was met. Any
-    other exception is a bug and keeps its traceback (exit status 1).
+    A disk that is full or may not be written to is the user's to mend, wherever it was met.
+    """
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _DISK:
+        where = f" ({error.filename})" if error.filename else ""
+        return f"{os.strerror(error.errno)}{where}: make room or use another folder, then try again"
+    return None
+
+
+def run_cli(main: Callable[[], int | None]) -> NoReturn:
+    """Run a command line: exit status 0 when done, 2 after a user's mistake, 130 on Ctrl-C.
+
+    An exception without a :func:`user_message` is a bug and keeps its traceback (exit status 1).
     """
     try:
         status = main()
-    except UserError as error:
-        fail(str(error))
-    except OSError as error:
-        if error.errno not in _DISK:
+    except Exception as error:
+        message = user_message(error)
+        if message is None:
             raise
-        where = f" ({error.filename})" if error.filename else ""
-        fail(f"{os.strerror(error.errno)}{where}: make room or use another folder, then try again")
+        fail(message)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None

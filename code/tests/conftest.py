@@ -36,11 +36,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.process)
     gpu = [item for item in items if item.get_closest_marker("gpu")]
     if gpu:
-        import torch
+        from pftrack.devices import find_gpus
 
-        if not torch.cuda.is_available():
+        found = find_gpus()
+        if not found.usable:
             for item in gpu:
-                item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
+                item.add_marker(pytest.mark.skip(reason=found.problem or "no NVIDIA GPU here"))
     docker = [item for item in items if item.get_closest_marker("docker")]
     if docker:
         expression = config.getoption("-m")

@@ -25,7 +25,7 @@ CONFIGS = (
 )
 OPTIONS: dict[str, dict[str, Any]] = {
     "fp32": {},
-    "fuse": {"fuse_conv_bn": True},
+    "unfused": {"fuse_conv_bn": False},
     "bf16": {"dtype": "bf16"},
     "fp16": {"dtype": "fp16"},
     "compile": {"compile": True},
@@ -58,7 +58,9 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--checkpoint")
     parser.add_argument("--frames", type=int, default=4, help="timed, after one to warm up")
     parser.add_argument("--tracks", type=int, default=100, help="live tracks aimed at")
-    parser.add_argument("--options", nargs="+", choices=OPTIONS, default=["fp32", "fuse", "bf16"])
+    parser.add_argument(
+        "--options", nargs="+", choices=OPTIONS, default=["fp32", "unfused", "bf16"]
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument(
         "--clock", choices=CLOCKS, default="wall", help="cpu: CPU seconds of all threads (wall)"
@@ -84,7 +86,7 @@ def _run_config(config: str, frames: list[Any], args: argparse.Namespace) -> Non
 
     print(f"\n{config}\n{'':10}" + "".join(f"{s:>12}" for s in STAGES), end="")
     print(f"{'frame':>10}{'frames/s':>10}{'tracks':>8}   largest change of boxes")
-    plain = load_tracker(config, args.checkpoint, device=args.device)
+    plain = load_tracker(config, args.checkpoint, device=args.device, fuse_conv_bn=False)
     if args.checkpoint is None:
         fill(plain.model)
     weights = plain.model.state_dict()

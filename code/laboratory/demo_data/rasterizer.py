@@ -91,7 +91,7 @@ def rasterize(mesh: Mesh, camera: Camera, num_objects: int) -> Buffers:
     planes = mesh.normals @ np.linalg.inv(camera.intrinsic) / np.minimum(distance, -1e-9)[:, None]
     facing = np.flatnonzero(distance < -1e-6)
     outside = _outside(mesh.corners[facing], view_planes(camera, 0.01))
-    visible = facing[~outside.all(1).any(1)]
+    visible = facing[~np.any(np.all(outside, axis=1), axis=1)]
     outlines = _outlines(mesh.corners[visible], camera)
     owners = mesh.owner[visible].tolist()
     planes = planes[visible].astype(np.float32)
@@ -147,7 +147,7 @@ class Outline:
 def _outlines(corners: np.ndarray, camera: Camera) -> list[Outline | None]:
     """Outlines of faces [F, k, 3] in the camera frame; None where nothing is in the image."""
     guard = view_planes(camera, GUARD)
-    crossing = _outside(corners, guard).any((1, 2))
+    crossing = np.any(_outside(corners, guard), axis=(1, 2))
     safe = np.where(crossing[:, None, None], 1.0, corners)  # placeholders, clipped below
     outlines = _fixed_point(safe, camera)
     for i in np.flatnonzero(crossing):

@@ -26,6 +26,7 @@ COMMANDS = {
     "reproduce": "pftrack.commands.reproduce",
     "retrain": "pftrack.commands.retrain",
     "demo": "pftrack.commands.demo",
+    "doctor": "pftrack.commands.doctor",
 }
 
 

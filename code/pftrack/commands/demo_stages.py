@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from pftrack.devices import choose_device
 from pftrack.errors import UserError
 from pftrack.evaluation.text import format_metric
 from pftrack.files import atomic
@@ -138,8 +138,7 @@ def _relative(command: list[str]) -> list[str]:
 
 
 def _gpus() -> int:
-    wanted = os.environ.get("DEVICE", "auto") != "cpu"
-    return int(wanted and shutil.which("nvidia-smi") is not None)
+    return int(choose_device(os.environ.get("DEVICE") or "auto").type == "cuda")
 
 
 def summary(out: Path) -> str:

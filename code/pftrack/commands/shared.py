@@ -27,7 +27,12 @@ def add_job_options(parser: argparse.ArgumentParser, gpus: int = 1) -> None:
     add_device_option(parser)
     parser.add_argument("--split", default="val", help="train, val or test (val)")
     parser.add_argument("--precision", choices=["fp32", "fp16", "bf16"], default="fp32")
-    parser.add_argument("--fuse-conv-bn", action="store_true", help="fold batch norms, faster")
+    parser.add_argument(
+        "--fuse-conv-bn",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="fold batch norms into convolutions: faster, other last digits",
+    )
     parser.add_argument("--compile", action="store_true", help="torch.compile, slow to start")
     parser.add_argument("--keep-scenes", action="store_true", help="keep the files of each scene")
     parser.add_argument(

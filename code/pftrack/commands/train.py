@@ -73,11 +73,6 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         return run_training(request)
-    except UserError as error:
-        if launch.hand_over(str(error)):
-            return 2
-        raise
-    except RuntimeError:
-        if launch.is_over():  # the worker that met it took the connection with it
-            return 2
+    except Exception as error:
+        launch.end_worker(error)
         raise

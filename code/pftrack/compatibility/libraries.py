@@ -112,8 +112,10 @@ class _LoadingFinder:
 
 def silence_import_notices() -> None:
     """Keep stderr for what concerns the user: mmcv announces a release of 2023, torch that a CUDA
-    compiler is here without a device."""
+    compiler is here without a device, and, when mmcv asks it, that a driver is too old
+    (:func:`pftrack.devices.find_gpus` says that where a GPU is wanted)."""
     warnings.filterwarnings("ignore", message="On January 1, 2023, MMCV", category=UserWarning)
+    warnings.filterwarnings("ignore", message="CUDA initialization", category=UserWarning)
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
 

@@ -47,7 +47,7 @@ def filter_boxes(
     keep = np.ones(len(boxes), bool)
     start = np.searchsorted(boxes.frame, racks.frame, side="left")
     stop = np.searchsorted(boxes.frame, racks.frame, side="right")
-    for rack in np.flatnonzero(start < stop):
+    for rack in np.flatnonzero(start < stop).tolist():
         rows = np.arange(start[rack], stop[rack])
         rows = rows[is_cycle[rows]]
         keep[rows[_in_rack(racks, rack, boxes.center[rows])]] = False

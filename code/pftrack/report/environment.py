@@ -6,6 +6,7 @@ import os
 import platform
 from importlib import metadata
 
+from pftrack.devices import find_gpus
 from pftrack.revision import UNKNOWN, git_state
 
 _PACKAGES = ("torch", "torchvision", "mmcv", "mmdet", "mmdet3d", "nuscenes-devkit", "numpy")
@@ -21,12 +22,12 @@ def environment() -> dict[str, str]:
     try:
         import torch
 
-        if torch.cuda.is_available():
-            count = torch.cuda.device_count()
-            facts["GPU"] = f"{count} x {torch.cuda.get_device_name(0)}"
+        gpus = find_gpus()
+        if gpus.usable:
+            facts["GPU"] = f"{len(gpus.usable)} x {torch.cuda.get_device_name(gpus.usable[0])}"
             facts["CUDA"] = str(torch.version.cuda)
         else:
-            facts["GPU"] = "none"
+            facts["GPU"] = "none that is usable" if gpus.problem else "none"
     except ImportError:
         pass
     for package in _PACKAGES:

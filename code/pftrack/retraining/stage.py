@@ -13,6 +13,7 @@ from torch import nn
 
 from pftrack.config import configuration_name, find_config, load_config
 from pftrack.datasets.infos import load_infos
+from pftrack.devices import find_gpus
 from pftrack.errors import UserError
 from pftrack.nuscenes.versions import SPLITS
 from pftrack.retraining.evaluation import Evaluation
@@ -46,9 +47,11 @@ class Machine:
     @property
     def name(self) -> str | None:
         """As in the logs, without the number of threads; None without the GPU that is asked for."""
-        if not self.is_cpu and not torch.cuda.is_available():
+        usable = () if self.is_cpu else find_gpus().usable
+        if not self.is_cpu and not usable:
             return None
-        return device_name(torch.device("cpu" if self.is_cpu else "cuda:0")).split(",")[0]
+        device = torch.device("cpu") if self.is_cpu else torch.device("cuda", usable[0])
+        return device_name(device).split(",")[0]
 
 
 @dataclass(frozen=True)

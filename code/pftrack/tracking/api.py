@@ -211,7 +211,7 @@ def load_tracker(
     checkpoint: str | Path | Mapping[str, Any] | None = None,
     device: str | torch.device = "auto",
     dtype: str = "fp32",
-    fuse_conv_bn: bool = False,
+    fuse_conv_bn: bool = True,
     compile: bool | None = None,
     static: bool = False,
     slots: int = 300,
@@ -224,7 +224,7 @@ def load_tracker(
         checkpoint: a file (weights only, never code), or what it holds; None: random weights.
         device: "cuda", "cuda:1", "cpu"; "auto": a GPU where there is one.
         dtype: fp32, fp16 or bf16.
-        fuse_conv_bn: fold batch norms into their convolutions.
+        fuse_conv_bn: fold batch norms into their convolutions: faster, other last digits.
         compile: compile backbone, neck and head, of a static tracker the whole step as one graph;
             the first frames are slow. None: only a static tracker.
         static: run the step of fixed shapes (:class:`StaticStep`), for the same tracks.

@@ -40,7 +40,7 @@ class InferenceJob:
     overrides: tuple[str, ...] = ()
     task: Literal["tracking", "detection"] = "tracking"
     precision: str = "fp32"
-    fuse_conv_bn: bool = False
+    fuse_conv_bn: bool = True
     compile: bool = False
     section: str | None = None
     engine: Literal["torch", "static", "onnx"] = "torch"

@@ -43,7 +43,7 @@ def start(wanted_device: str) -> World:
 
 
 def stop() -> None:
-    """Leave the process group."""
+    """Leave the process group, when all do: after a failure of one the others are still in it."""
     if dist.is_initialized():
         dist.destroy_process_group()
 

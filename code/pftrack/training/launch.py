@@ -3,22 +3,31 @@
 ``python -m pftrack.training.launch [torchrun options] SCRIPT ARGS``
 
 A worker that dies is restarted with all others. A worker that met a user's mistake is not: the
-restart would meet it again, so the workers hand the mistake to the launcher (:func:`hand_over`),
-end at once (:func:`is_over`), and the launcher says it in one line.
+restart would meet it again, so it hands the mistake to the launcher, all workers end at once, and
+the launcher says it in one line.
+
+At once means without taking the process group apart: a worker that waits for the others in one of
+NCCL's collectives learns nothing of their end, and NCCL may wait for it to leave the group. So the
+one that failed just ends (:func:`end_worker`), and the others watch for the mistake
+(:func:`end_with_launcher`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
 import signal
 import sys
 import tempfile
+import threading
 import time
+import traceback
 from pathlib import Path
+from typing import NoReturn
 
-from pftrack.errors import fail
+from pftrack.errors import fail, user_message
 
 _MISTAKE = "PFTRACK_MISTAKE_FILE"  # variable with the file that holds the first mistake
 _BEGUN = "PFTRACK_LAUNCHED"  # variable with the time the launcher began, s
@@ -53,9 +62,18 @@ def main(arguments: list[str]) -> int:
 
 
 def end_with_launcher() -> None:
-    """In a worker: SIGTERM (save, end) when the launcher is killed; nobody else would send it."""
+    """In a worker: end when the launcher is killed (SIGTERM: save, end; nobody else would send
+    it) and, wherever this worker waits, once another one met a user's mistake."""
     if _MISTAKE in os.environ:
         end_with_parent()
+        threading.Thread(target=_end_after_a_mistake, daemon=True).start()
+
+
+def _end_after_a_mistake() -> None:
+    never = threading.Event()
+    while not is_over():
+        never.wait(0.5)
+    _leave(2)
 
 
 def end_with_parent() -> None:
@@ -70,17 +88,36 @@ def restarted_since() -> float | None:
     return float(os.environ.get(_BEGUN, 0)) if again else None
 
 
-def hand_over(message: str) -> bool:
-    """In a worker: leave a user's mistake to the launcher. False when there is no launcher."""
+def end_worker(error: Exception) -> None:
+    """In a worker that ``error`` stops: end the process at once; without a launcher: return.
+
+    A user's mistake is left to the launcher to say. After another worker's, whatever it did to
+    this one (a lost connection) goes unsaid; a bug is said here.
+    """
     path = os.environ.get(_MISTAKE)
     if path is None:
-        return False
-    try:
-        with open(path, "x", encoding="utf-8") as file:
-            file.write(message)
-    except FileExistsError:
-        pass  # the first worker's is enough
-    return True
+        return
+    message = user_message(error)
+    if message is not None:
+        _hand_over(Path(path), message)
+    if is_over():
+        _leave(2)
+    traceback.print_exception(error)
+    _leave(1)
+
+
+def _hand_over(path: Path, message: str) -> None:
+    part = path.with_name(f"{path.name}.{os.getpid()}")
+    part.write_text(message, encoding="utf-8")
+    with contextlib.suppress(FileExistsError):  # the first worker's is enough
+        os.link(part, path)  # whole, or not at all: the others read it at any time
+
+
+def _leave(status: int) -> NoReturn:
+    """End without the interpreter's own end, which takes the process group apart."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def is_over() -> bool:

@@ -27,7 +27,7 @@ def run_record(
         "command": _command_in_code(sys.argv),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         **git_state(),
-        "lock_sha256": _sha256(REPOSITORY / "docker" / "requirements.lock"),
+        "lock_sha256": _sha256(_lock()),
         "seed": seed,
         "device": device_name(device),
         "processes": world_size,
@@ -62,6 +62,12 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def _lock() -> Path:
+    """The lock of this environment: its PyTorch is what the two differ in (make's CUDA)."""
+    old = (torch.version.cuda or "").startswith("12.")
+    return REPOSITORY / "docker" / f"requirements{'-cuda12' if old else ''}.lock"
 
 
 def _sha256(path: Path) -> str:

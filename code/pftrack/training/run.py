@@ -65,7 +65,7 @@ def run_training(request: Request) -> int:
         with closing(
             TrainLog(None if request.dry_run else work_dir, world.is_main, settings.tensorboard)
         ) as log:
-            return _train(request, cfg, settings, world, work_dir, log)
+            status = _train(request, cfg, settings, world, work_dir, log)
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise
@@ -73,8 +73,8 @@ def run_training(request: Request) -> int:
             f"no space left for logs and results in '{work_dir}': make room and start again, it "
             "resumes (--auto-resume)"
         ) from error
-    finally:
-        distributed.stop()
+    distributed.stop()
+    return status
 
 
 def _train(

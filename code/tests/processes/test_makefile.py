@@ -5,6 +5,7 @@ Docker itself is a stand-in that writes down how it was called; the containers h
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from pftrack.paths import REPOSITORY
 TARGETS = [
     "setup",
     "demo",
+    "doctor",
     "test",
     "data",
     "train-f1",
@@ -34,6 +36,7 @@ TARGETS = [
     "notebooks",
     "parity",
     "bench",
+    "gpu-check",
     "build",
     "shell",
     "clean",
@@ -111,6 +114,7 @@ def test_help_lists_every_target_and_every_variable_with_its_default():
         (["reproduce", "TRAIN=yes"], "TRAIN=yes: must be one of: 0 1"),
         (["reproduce", "TRAIN=1", "HEAD=detr3d"], "HEAD=detr3d: TRAIN=1 trains what the record"),
         (["build", "VARIANT=rocm"], "VARIANT=rocm: must be one of: cuda cpu dev"),
+        (["setup", "CUDA=11"], "CUDA=11: must be one of: 12 13"),
         (["build", "MAX_JOBS=all"], "MAX_JOBS=all: must be a whole number"),
         (["test", "RUNTIME=podman"], "RUNTIME=podman: must be one of: auto docker native"),
         (["train-f1", "GPU=0"], "unknown variable GPU"),
@@ -188,6 +192,124 @@ def test_settings_of_the_machine_come_from_dotenv_and_lose_to_the_command_line(p
     assert "petr/f1_q5" in run(project, "-n", "train-f1", "HEAD=petr").stdout
 
 
+# --- drivers and GPUs, with an nvidia-smi that says what a test wants
+
+NVIDIA_SMI = """#!/bin/sh
+case "$*" in
+  *driver_version*) echo "$DRIVER" ;;
+  *compute_cap*) echo "$GPU" ;;
+  -L) echo "GPU 0: a stand-in (UUID: GPU-1)" ;;
+esac
+"""
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path: Path) -> str:
+    """A PATH with the stand-in in front."""
+    folder = tmp_path / "smi"
+    folder.mkdir()
+    (folder / "nvidia-smi").write_text(NVIDIA_SMI)
+    (folder / "nvidia-smi").chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def in_lib(root: Path, command: str, **variables: str) -> tuple[str, str]:
+    """(output, messages) of a function of scripts/lib.sh."""
+    script = f". '{root}/scripts/lib.sh'; {command}"
+    env = {"PATH": os.environ["PATH"], **variables}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip(), done.stderr.strip()
+
+
+@pytest.mark.parametrize(
+    ("driver", "gpu", "cuda", "says"),
+    [
+        ("580.65.06", "9.0", "13", ""),
+        ("590.1", "7.5", "13", ""),
+        ("579.99", "9.0", "12", "driver is 579.99, and CUDA 13 needs 580 or newer"),
+        ("525.60.13", "8.6", "12", "driver is 525.60.13, and CUDA 13 needs"),
+        ("580.65.06", "7.0", "12", "compute capability 7.0, and CUDA 13 needs 7.5 or newer"),
+        ("580.65.06", "6.1\n10.0", "13", ""),  # the newer GPU of two decides
+        ("", "", "", ""),
+        ("NVIDIA-SMI has failed", "", "", ""),
+    ],
+)
+def test_the_driver_chooses_cuda_and_says_so_in_one_line(
+    project: Path, nvidia_smi: str, driver: str, gpu: str, cuda: str, says: str
+):
+    found, said = in_lib(project, "pick_cuda", PATH=nvidia_smi, DRIVER=driver, GPU=gpu)
+    assert found == cuda and says in said
+    assert len(said.splitlines()) == (cuda == "12")
+    asked = in_lib(project, "pick_cuda", PATH=nvidia_smi, DRIVER=driver, GPU=gpu, CUDA="12")
+    assert asked == ("12", "")
+
+
+@pytest.mark.parametrize(
+    ("driver", "gpu", "cuda", "says"),
+    [
+        ("580.65.06", "9.0", "", ""),
+        ("550.54.14", "9.0", "", ""),
+        ("550.54.14", "9.0", "12", ""),
+        (
+            "550.54.14",
+            "9.0",
+            "13",
+            "driver 550.54.14 is too old for CUDA 13: install 580 or newer, or use CUDA=12",
+        ),
+        ("470.256.02", "8.6", "", "driver 470.256.02 is too old for CUDA 12: install 525 or newer"),
+        ("470.256.02", "8.6", "13", "is too old for CUDA 13: install 580 or newer; DEVICE=cpu"),
+        ("580.65.06", "7.0", "13", "7.0, and CUDA 13 needs 7.5 or newer: use another GPU, or use"),
+        ("580.65.06", "6.1", "", "6.1, and CUDA 12 needs 7.0 or newer: use another GPU; DEVICE="),
+    ],
+)
+def test_what_pytorch_cannot_use_is_said_before_anything_is_downloaded(
+    project: Path, nvidia_smi: str, driver: str, gpu: str, cuda: str, says: str
+):
+    machine = {"PATH": nvidia_smi, "DRIVER": driver, "GPU": gpu, "CUDA": cuda}
+    found, said = in_lib(project, "gpu_problem", **machine)
+    assert said == "" and (says in found if says else found == "")
+    variables = [f"CUDA={cuda}"] if cuda else []
+    (project / "scripts" / "run.sh").write_text("#!/bin/sh\n")
+    done = run(project, "train-f1", "GPUS=1", *variables, CUDA_VISIBLE_DEVICES="0", **machine)
+    assert done.returncode == (2 if says else 0), done.stderr
+    assert (f"GPUS=1: {found}" in done.stderr) == bool(says)
+    if says and cuda:
+        done = run(project, "setup", "RUNTIME=native", *variables, **machine)
+        assert done.returncode == 2 and f"\nerror: CUDA={cuda}: {found}\n" in done.stderr
+        assert not (project / ".venv").exists()
+
+
+def test_each_cuda_has_its_lock_and_an_environment_stays_what_it_is(project: Path):
+    """``.venv/.locked`` of CUDA=12 is up to date with and without the variable, not for CUDA=13."""
+    python = project / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\n")
+    python.chmod(0o755)
+    locks = [project / "docker" / f"{name}.lock" for name in ("requirements-cuda12", "installer")]
+    digest = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()
+    (project / ".venv" / ".locked").write_text(f"{digest} 3.12 12\n")
+    for variables in ([], ["CUDA=12"]):
+        done = run(project, "setup", "RUNTIME=native", *variables)
+        assert done.returncode == 0 and "making" not in done.stderr, done.stderr
+    done = run(project, "setup", "RUNTIME=native", "CUDA=13", PATH=without_python(project))
+    assert done.returncode == 2 and "no Python 3.11 to 3.14" in done.stderr
+
+
+def without_python(project: Path) -> str:
+    """A PATH with the commands that set-up takes, and no Python."""
+    folder = project / "bin"
+    folder.mkdir()
+    commands = ["awk", "bash", "cat", "cut", "dirname", "env", "flock", "git", "grep", "head"]
+    for name in [*commands, "make", "sed", "sha256sum", "sort", "timeout"]:
+        found = shutil.which(name)
+        if found:
+            (folder / name).symlink_to(found)
+    return str(folder)
+
+
 # --- the container runtime, with a docker that writes down its calls
 
 FAKE = """#!/bin/bash
@@ -244,6 +366,24 @@ def test_gpus_are_handed_on_where_the_engine_can(docker, project: Path):
     assert " run " not in calls
     _, calls = docker("test", "VARIANT=cpu", RUNTIMES='{"runc":{}}', **gpus)
     assert f"-f {project}/compose.yaml run" in calls
+
+
+def test_an_old_driver_gets_the_image_with_cuda_12(docker, project: Path, nvidia_smi: str):
+    smi = Path(nvidia_smi.partition(":")[0], "nvidia-smi")
+    shutil.copy(smi, project.parent / "bin")
+    machine = {"RUNTIMES": '{"nvidia":{}}', "CUDA_VISIBLE_DEVICES": "0", "GPU": "8.6"}
+    done, calls = docker("test", DRIVER="550.54.14", **machine)
+    assert done.returncode == 0, done.stderr
+    assert "CUDA=12 chosen" in done.stderr and "image pf-track:cuda12" in done.stderr
+    done, calls = docker("build", DRIVER="550.54.14", **machine)
+    assert "--target cuda --tag pf-track:cuda12" in calls and "--build-arg CUDA=12" in calls
+    done, calls = docker("build", "VARIANT=cpu", DRIVER="550.54.14", **machine)
+    assert "--tag pf-track:cpu " in calls and "--build-arg CUDA=13" in calls
+    done, calls = docker("test", "CUDA=13", DRIVER="550.54.14", **machine)
+    assert done.returncode == 2 and " run " not in calls
+    assert "driver 550.54.14 is too old for CUDA 13" in done.stderr
+    done, calls = docker("test", DRIVER="580.65.06", **machine)
+    assert "image pf-track:cuda;" in done.stderr
 
 
 def test_settings_of_the_libraries_underneath_reach_the_container(docker):
@@ -322,16 +462,29 @@ def test_services_mount_data_read_only_and_publish_on_this_machine_only():
     assert set(gpu) == set(services) - {"data"}
 
 
-@pytest.mark.parametrize("name", ["requirements", "ops", "installer"])
+@pytest.mark.parametrize("name", ["requirements", "requirements-cuda12", "ops", "installer"])
 def test_locks_pin_every_package_with_hashes_and_name_no_address(name: str):
     text = (REPOSITORY / "docker" / f"{name}.lock").read_text()
     assert "://" not in text
     entries = re.split(r"\n(?=[A-Za-z0-9])", text.strip())
     wanted = {
         re.match(r"[\w.-]+", line)[0].lower().replace("_", "-")
-        for line in (REPOSITORY / "docker" / f"{name}.in").read_text().split()
+        for line in (REPOSITORY / "docker" / f"{name}.in").read_text().splitlines()
+        if not line.startswith("#")
     }
     for entry in entries:
         assert re.match(r"[a-z0-9.-]+==\S+( ; .+?)? \\\n", entry), entry[:60]
         assert "--hash=sha256:" in entry
     assert wanted <= {entry.split("==")[0] for entry in entries}
+
+
+def test_both_environments_differ_in_pytorch_alone():
+    def versions(name: str) -> dict[str, str]:
+        text = (REPOSITORY / "docker" / f"{name}.lock").read_text()
+        return dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", text, re.MULTILINE))
+
+    new, old = versions("requirements"), versions("requirements-cuda12")
+    differ = {name for name in new.keys() | old.keys() if new.get(name) != old.get(name)}
+    assert {"torch", "torchvision"} <= differ
+    others = {name for name in differ if not name.startswith(("torch", "nvidia-", "cuda-"))}
+    assert not others - {"triton"}

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from child_process import in_child
 from retraining_helpers import DEMO, log_line, run, stage_json, write_log, write_record
 
@@ -50,7 +49,7 @@ def test_what_is_in_the_way_is_one_line_and_nothing_is_written(
     write_record(record, stage_json(evaluate=["tracking"]))
     base = ["--record", record, "--work-dir", root]
     good = ["--cfg-options", *options]
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert "8 GPU(s) asked for, this machine has 0" in mistake(capsys, *base, *good)
     base += ["--gpus", 0]
     assert "no info file gone.pkl, which f1 needs: 'make data'" in mistake(

@@ -101,7 +101,7 @@ def test_mistakes_take_one_line(tmp_path, data_options, capfd, monkeypatch):
     blocked.write_text("")
     line = expect_mistake(capfd, DEMO / "f1_demo.py", "--work-dir", blocked / "x", *data_options)
     assert "cannot make the work dir" in line
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     line = expect_mistake(capfd, *f1[:3], "--device", "cuda")
     assert "1 GPU(s) asked for, this machine has 0" in line
 
@@ -213,6 +213,35 @@ def test_a_mistake_of_any_worker_is_said_once_and_not_repeated(tmp_path):
     assert (status, errors) == (2, "error: no such picture\n")
     # A worker that starts late finds the mistake made; none tries again after a restart.
     assert 1 <= output.count("tried") <= 2
+
+
+def test_a_mistake_ends_a_worker_that_waits_in_a_collective_without_taking_the_group_apart(
+    tmp_path,
+):
+    """As under NCCL: leaving the group waits for the others, whom nothing reaches in theirs."""
+    script = tmp_path / "worker.py"
+    script.write_text(
+        "import threading\n"
+        "import torch.distributed as dist\n"
+        "from pftrack.commands import train\n"
+        "from pftrack.errors import UserError, run_cli\n"
+        "from pftrack.training import run\n"
+        "from pftrack.training.process import StopSignals\n"
+        "def wait_for_ever():\n"
+        "    with StopSignals():\n"
+        "        threading.Event().wait()\n"
+        "dist.destroy_process_group = wait_for_ever\n"
+        "def _train(request, cfg, settings, world, work_dir, log):\n"
+        "    dist.barrier()\n"
+        "    if world.rank == 1:\n"
+        "        raise UserError('no such picture')\n"
+        "    wait_for_ever()\n"
+        "run._train = _train\n"
+        f"arguments = [{str(DEMO / 'f1_demo.py')!r}, '--work-dir', {str(tmp_path / 'run')!r}]\n"
+        "run_cli(lambda: train.main([*arguments, '--device', 'cpu']))\n"
+    )
+    status, _, errors = launch(script, "--nproc-per-node=2", "--max-restarts=3")
+    assert (status, errors) == (2, "error: no such picture\n")
 
 
 def test_dist_train_without_arguments_explains_itself():

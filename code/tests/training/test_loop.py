@@ -11,7 +11,6 @@ import pytest
 import torch
 from training_toy import ToyModel, logged, make_trainer
 
-from pftrack.devices import choose_device
 from pftrack.errors import UserError
 from pftrack.models.acceleration import compile_modules
 from pftrack.training.initial_weights import (
@@ -144,17 +143,6 @@ def test_fp16_trains_with_a_scaled_loss(tmp_path):
     expected = [line[2:] for line in logged(tmp_path / "fp32")]
     np.testing.assert_allclose(losses, [loss for loss, _ in expected], rtol=0.05)
     np.testing.assert_allclose(norms, [norm for _, norm in expected], rtol=0.2)
-
-
-def test_more_gpus_than_there_are(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert choose_device("auto").type == "cpu"
-    with pytest.raises(UserError, match=r"8 GPU\(s\) asked for, this machine has 0: use GPUS=0"):
-        choose_device("cuda", 0, 8)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert choose_device("auto", 1, 2) == torch.device("cuda", 1)
-    with pytest.raises(UserError, match="3 GPU"):
-        choose_device("auto", 0, 3)
 
 
 def test_previous_step_of_a_configuration():

@@ -96,6 +96,7 @@ class DETR3DCamTrackingHead(nn.Module):
             absent: [B, N] bool, True = an empty slot, which no query sees; None: there is none.
         """
         query, logits, boxes = query_feats, [], []
+        lidar2img = frame.lidar2img.float()
         feats = [feat.float() for feat in feats]  # once: every layer samples them in float32
         layers = zip(
             self.transformer.decoder.layers, self.cls_branches, self.reg_branches, strict=True
@@ -107,7 +108,7 @@ class DETR3DCamTrackingHead(nn.Module):
                 absent,
                 feats=feats,
                 reference_points=reference_points,
-                lidar2img=frame.lidar2img,
+                lidar2img=lidar2img,
                 img_shape=frame.img_shape,
             )
             code, centers = refine_fp32(regress(query), reference_points, self.pc_range)

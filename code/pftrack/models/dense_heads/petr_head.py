@@ -86,6 +86,7 @@ class PETRCamTrackingHead(nn.Module):
         self.adapt_pos3d = _pointwise_mlp(self.positional_encoding.num_feats * 3, embed_dims)
         self.position_encoder = _pointwise_mlp(depth_num * 3, embed_dims)
         self._position_cache = CalibrationCache()
+        self._sine: tuple[Any, Tensor] | None = None
 
     def forward(
         self,
@@ -152,12 +153,19 @@ class PETRCamTrackingHead(nn.Module):
     def _key_positions(self, frame: FrameBatch, feature_shape: tuple[int, int]) -> Tensor:
         rays = self.ray_embedding(self.frustum(frame, feature_shape))
         mask = padding_mask(frame, feature_shape)
-        if mask is None:
-            cameras, device = rays.shape[1], rays.device
-            mask = torch.zeros(1, cameras, *feature_shape, dtype=torch.bool, device=device)
         with full_precision(rays):
-            sine = self.positional_encoding(mask[:1])
+            if mask is None:
+                sine = self._unpadded_sine((rays.shape[1], *feature_shape), rays.device)
+            else:
+                sine = self.positional_encoding(mask[:1])
         return rays + self.adapt_pos3d(sine.flatten(0, 1))
+
+    def _unpadded_sine(self, shape: tuple[int, int, int], device: torch.device) -> Tensor:
+        """The sine encoding of images without padding, kept from call to call."""
+        if self._sine is None or self._sine[0] != (shape, device):
+            mask = torch.zeros(1, *shape, dtype=torch.bool, device=device)
+            self._sine = (shape, device), self.positional_encoding(mask)
+        return self._sine[1]
 
     def ray_embedding(self, frustum: Tensor) -> Tensor:
         """Embedding [B, V, D, h, w] of points along rays [B, V, K, 3, h, w]."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +24,16 @@ def sine_features(x: Tensor, num_feats: int, interleaved: bool = True) -> Tensor
     Returns:
         [..., num_feats]
     """
-    k = torch.arange(num_feats // 2, dtype=torch.float32, device=x.device)
-    angles = x[..., None] / TEMPERATURE ** (2 * k / num_feats)
+    angles = x[..., None] / _wave_lengths(num_feats, x.device)
     return torch.stack((angles.sin(), angles.cos()), dim=-1 if interleaved else -2).flatten(-2)
+
+
+@lru_cache(maxsize=32)
+def _wave_lengths(num_feats: int, device: torch.device) -> Tensor:
+    """[num_feats / 2] 1 / w_k, kept."""
+    with torch.inference_mode(False):
+        k = torch.arange(num_feats // 2, dtype=torch.float32, device=device)
+        return TEMPERATURE ** (2 * k / num_feats)
 
 
 def pos2posemb3d(pos: Tensor, num_pos_feats: int = 128) -> Tensor:
@@ -42,14 +50,16 @@ def pos2posemb3d(pos: Tensor, num_pos_feats: int = 128) -> Tensor:
     return torch.cat((y, x, z), dim=-1)
 
 
-def time_position_embedding(num_steps: int, dims: int, device: torch.device | str) -> Tensor:
-    """Encoding of the steps k / (num_steps - 1), k = 0 .. num_steps - 1.
+@lru_cache(maxsize=32)
+def time_position_embedding(num_steps: int, dims: int, device: torch.device) -> Tensor:
+    """Encoding of the steps k / (num_steps - 1), k = 0 .. num_steps - 1; kept, never written to.
 
     Returns:
         [num_steps, dims]
     """
-    steps = torch.arange(num_steps, device=device) / (num_steps - 1)
-    return sine_features(steps * (2 * math.pi), dims)
+    with torch.inference_mode(False):
+        steps = torch.arange(num_steps, device=device) / (num_steps - 1)
+        return sine_features(steps * (2 * math.pi), dims)
 
 
 @MODELS.register_module()

@@ -177,11 +177,12 @@ class TransformerDecoder(DecoderLayers):
         Returns:
             [L, B, N, D]
         """
-        memory = {
-            "key": key if key_pos is None else key + key_pos,
-            "value": key,
-            "key_padding_mask": key_padding_mask,
-        }
+        value = key
+        key = key if key_pos is None else key + key_pos
+        if torch.is_autocast_enabled(key.device.type):  # once for all layers
+            dtype = torch.get_autocast_dtype(key.device.type)
+            key, value = key.to(dtype), value.to(dtype)
+        memory = {"key": key, "value": value, "key_padding_mask": key_padding_mask}
         outputs = []
         for layer in self.layers:
             query = layer(query, query_pos, query_padding_mask, **memory)

@@ -10,10 +10,17 @@ from pftrack.errors import UserError
 from pftrack.registry import MODELS
 
 
-def _reduce(loss: Tensor, weight: Tensor | None, avg_factor: Tensor | float | None) -> Tensor:
-    """Weighted sum over ``avg_factor``, or the plain mean without one."""
+def _reduce(
+    loss: Tensor,
+    weight: Tensor | None,
+    avg_factor: Tensor | float | None,
+    reduction_override: str | None,
+) -> Tensor:
+    """Weighted sum over ``avg_factor``, the plain mean without one; "none": every element."""
     if weight is not None:
         loss = loss * weight
+    if reduction_override == "none":
+        return loss
     return loss.mean() if avg_factor is None else loss.sum() / avg_factor
 
 
@@ -44,8 +51,10 @@ class FocalLoss(nn.Module):
         target: Tensor,
         weight: Tensor | None = None,
         avg_factor: Tensor | float | None = None,
+        reduction_override: str | None = None,
     ) -> Tensor:
-        """Scalar loss of logits [n, C] and labels [n] int64, where the label C is background."""
+        """Loss of logits [n, C] and labels [n] int64, where the label C is background: a scalar, or
+        with ``reduction_override="none"`` [n, C]."""
         classes = torch.arange(pred.shape[-1], device=pred.device)
         one_hot = (target[..., None] == classes).to(pred)
         p = pred.sigmoid()
@@ -55,7 +64,7 @@ class FocalLoss(nn.Module):
         loss = loss * balance * wrongness.pow(self.gamma)
         if weight is not None:
             weight = weight[..., None]
-        return self.loss_weight * _reduce(loss, weight, avg_factor)
+        return self.loss_weight * _reduce(loss, weight, avg_factor, reduction_override)
 
 
 @MODELS.register_module(name="L1Loss")
@@ -76,6 +85,9 @@ class L1Loss(nn.Module):
         target: Tensor,
         weight: Tensor | None = None,
         avg_factor: Tensor | float | None = None,
+        reduction_override: str | None = None,
     ) -> Tensor:
-        """Scalar loss of tensors of one shape."""
-        return self.loss_weight * _reduce(torch.abs(pred - target), weight, avg_factor)
+        """Loss of tensors of one shape: a scalar, or with ``reduction_override="none"`` their
+        shape."""
+        loss = torch.abs(pred - target)
+        return self.loss_weight * _reduce(loss, weight, avg_factor, reduction_override)

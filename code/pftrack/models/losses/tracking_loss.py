@@ -163,21 +163,21 @@ class TrackingLoss(nn.Module):
 
         Args: one entry for each sample: logits [L, N, C], codes [L, N, 10].
         """
-        num_layers = len(logits[0])
-        layers = range(num_layers) if self.interm_loss else [num_layers - 1]
-        rows = {layer: [m.gt_inds[layer] for m in matches] for layer in layers}
-        positives = torch.stack([_positives(rows[layer]).mean() for layer in layers])
+        last = len(logits[0]) - 1
+        layers = range(last + 1) if self.interm_loss else range(last, last + 1)
+        rows = [m.gt_inds[layers.start :] for m in matches]
+        positives = _positives(rows)
+        cls, box = self._set_losses(
+            [x[layers.start :] for x in logits],
+            [x[layers.start :] for x in codes],
+            rows,
+            targets,
+            _mean_over_ranks(positives.mean(0)).expand_as(positives),
+        )
         losses = {}
-        for layer, mean in zip(layers, _mean_over_ranks(positives), strict=True):
-            prefix = "" if layer == num_layers - 1 else f"d{layer}."
-            cls, box = self._set_losses(
-                [x[layer] for x in logits],
-                [x[layer] for x in codes],
-                rows[layer],
-                targets,
-                mean.expand(len(matches)),
-            )
-            losses[f"{prefix}loss_cls"], losses[f"{prefix}loss_bbox"] = cls, box
+        for layer, cls_loss, box_loss in zip(layers, cls, box, strict=True):
+            prefix = "" if layer == last else f"d{layer}."
+            losses[f"{prefix}loss_cls"], losses[f"{prefix}loss_bbox"] = cls_loss, box_loss
         return losses
 
     def memory_losses(
@@ -185,13 +185,13 @@ class TrackingLoss(nn.Module):
     ) -> dict[str, Tensor]:
         """``loss_mem_cls`` and ``loss_mem_bbox``: the estimates that past reasoning refined."""
         cls, box = self._set_losses(
-            [i.cache.logits for i in instances],
-            [i.cache.bboxes for i in instances],
-            rows := [i.matched_gt_idxes for i in instances],
+            [i.cache.logits[None] for i in instances],
+            [i.cache.bboxes[None] for i in instances],
+            rows := [i.matched_gt_idxes[None] for i in instances],
             targets,
             _positives(rows),
         )
-        return {"loss_mem_cls": cls, "loss_mem_bbox": box}
+        return {"loss_mem_cls": cls[0], "loss_mem_bbox": box[0]}
 
     def forecast_losses(
         self, tracks: Sequence[TrackInstances], targets: Sequence[FrameTargets]
@@ -230,10 +230,11 @@ class TrackingLoss(nn.Module):
         targets: Sequence[FrameTargets],
         box_factors: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Class and box loss; per sample logits [N, C], codes [N, 10], ground-truth rows [N].
+        """Class and box losses [L] of L layers in one pass, since a GPU waits for every call.
 
         Args:
-            box_factors: [B] what each sample's box loss is divided by (at least 1).
+            logits, codes, gt_inds: for each sample [L, N, C], [L, N, 10], ground-truth rows [L, N].
+            box_factors: [B, L] what each sample's box losses are divided by (at least 1).
         """
         cls_losses, box_losses = [], []
         factors = zip(_positives(gt_inds).clamp(min=1), box_factors.clamp(min=1), strict=True)
@@ -243,14 +244,19 @@ class TrackingLoss(nn.Module):
             ):
                 rows = rows.clamp(min=-1)
                 labels = _padded(truth.labels, self.num_classes)[rows]
-                cls_losses.append(self.loss_cls(cls.float(), labels, avg_factor=count))
+                loss = self.loss_cls(
+                    cls.float().flatten(0, 1), labels.flatten(), reduction_override="none"
+                )
+                cls_losses.append(loss.unflatten(0, rows.shape).sum((1, 2)) / count)
                 target = _padded(normalize_bbox(truth.boxes.float()), 0.0)[rows]
                 known = (rows >= 0) & target.isfinite().all(-1)
-                weight = known[:, None] * self.code_weights
-                target = torch.where(known[:, None], target, 0.0)
-                box_losses.append(
-                    self.loss_bbox(box.float(), target, weight, avg_factor=box_factor)
+                weight = known[..., None] * self.code_weights
+                target = torch.where(known[..., None], target, 0.0)
+                loss = self.loss_bbox(
+                    *(x.flatten(0, 1) for x in (box.float(), target, weight)),
+                    reduction_override="none",
                 )
+                box_losses.append(loss.unflatten(0, rows.shape).sum((1, 2)) / box_factor)
         return sum(cls_losses) / len(cls_losses), sum(box_losses) / len(box_losses)
 
 
@@ -265,8 +271,8 @@ def _carried_rows(obj_idxes: Tensor, gt_ids: Tensor) -> Tensor:
 
 
 def _positives(gt_inds: Sequence[Tensor]) -> Tensor:
-    """[B] how many instances of each sample stand for a ground truth."""
-    return torch.stack([(rows >= 0).sum() for rows in gt_inds]).float()
+    """[B, L] how many instances of each sample stand for a ground truth; rows [L, N] for each."""
+    return torch.stack([(rows >= 0).sum(-1) for rows in gt_inds]).float()
 
 
 def _padded(values: Tensor, fill: float) -> Tensor:

@@ -20,6 +20,7 @@ from pftrack.models.acceleration import full_precision
 from pftrack.models.dense_heads.base import HeadOutput
 from pftrack.models.layers.grid_mask import GridMask
 from pftrack.models.layers.positional_encoding import pos2posemb3d
+from pftrack.models.losses.tracking_loss import Match
 from pftrack.models.trackers import motion
 from pftrack.models.trackers.life_cycle import (
     StreamMemory,
@@ -161,17 +162,22 @@ class Cam3DTracker(nn.Module):
         samples = range(batch.batch_size)
         feats = self.extract_clip_feats(batch)
         tracks: list[TrackInstances] = []
+        matches: list[Match] = []
         losses: dict[str, Tensor] = {}
         for t in range(batch.num_frames):
             targets = [batch.targets[b][t] for b in samples]
             if t > 0:
+                tracks = [
+                    self.STReasoner.summarize(i).select(m.surviving)
+                    for i, m in zip(tracks, matches, strict=True)
+                ]
                 before, now = (
                     [_sample_frame(batch, b, i).pose for b in samples] for i in (t - 1, t)
                 )
                 tracks = [self.move(tracks[b], before[b], now[b]) for b in samples]
             instances = [self.with_detection_queries(tracks[b] if t > 0 else None) for b in samples]
             outputs = self._detect_samples([level[:, t] for level in feats], batch, t, instances)
-            tracks, frame_losses = self._learn_frame(instances, outputs, targets)
+            tracks, matches, frame_losses = self._learn_frame(instances, outputs, targets)
             prefix = "" if t == batch.num_frames - 1 else f"f{t}."
             losses |= {prefix + name: value for name, value in frame_losses.items()}
         return losses
@@ -190,8 +196,9 @@ class Cam3DTracker(nn.Module):
 
     def _learn_frame(
         self, instances: list[TrackInstances], outputs: list[HeadOutput], targets: list[Any]
-    ) -> tuple[list[TrackInstances], dict[str, Tensor]]:
-        """Losses of one frame and the tracks it leaves; one entry of each list per sample."""
+    ) -> tuple[list[TrackInstances], list[Match], dict[str, Tensor]]:
+        """The instances of one frame that carry an id, its matches and losses; one entry of each
+        list per sample."""
         criterion, reasoner = self.criterion, self.STReasoner
         logits = [out.all_cls_scores[:, 0] for out in outputs]
         codes = [out.all_bbox_preds[:, 0] for out in outputs]
@@ -208,10 +215,7 @@ class Cam3DTracker(nn.Module):
         if reasoner.future_reasoning:
             tracks = [reasoner.forecast(i) for i in tracks]
             losses |= criterion.forecast_losses(tracks, targets)
-        tracks = [
-            reasoner.summarize(i).select(m.surviving) for i, m in zip(tracks, matches, strict=True)
-        ]
-        return tracks, losses
+        return tracks, matches, losses
 
     # --- tracking ---------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ _dataset = dict(
 )
 data = dict(
     samples_per_gpu=1,
+    workers_per_gpu=4,
     train=dict(
         _dataset,
         ann_file=data_root + "tracking_forecasting_infos_train.pkl",
