@@ -133,6 +133,8 @@ def _write_graph(
     frame, memory = sample_frame(tracker), step.empty_memory()
     with torch.no_grad(), precision_context(precision, step.device), _quiet():
         program = torch.export.export(step, (frame, memory), strict=False)
+        if precision != "fp32":
+            program = program.run_decompositions({})  # autocast's casts become a part of it
         report, _ = step(frame, memory)
     inputs = {**frame, **{MEMORY + name: value for name, value in memory.items()}}
     outputs = {**report, **{NEXT + name: value for name, value in memory.items()}}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import onnx
@@ -15,6 +17,7 @@ from pftrack.deployment.description import read_deployment
 from pftrack.deployment.export import export_tracker
 from pftrack.deployment.operators import obstacles
 from pftrack.errors import UserError
+from pftrack.paths import CODE
 
 pytestmark = pytest.mark.slow
 FORBIDDEN = {"NonZero", "Loop", "If", "Scan", "Compress", "Unique"}
@@ -108,6 +111,9 @@ def test_bad_use_is_one_line(tmp_path: Path, exported: Path) -> None:
         export_tracker(config, checkpoint, tmp_path / "out", slots=0)
     with pytest.raises(UserError, match=r"FORMAT=tf .*formats are onnx, torch"):
         export_tracker(config, checkpoint, tmp_path / "out", "tf")
+    command = [sys.executable, "tools/export.py", str(checkpoint), "--config", str(config)]
+    done = subprocess.run([*command, "--slots", "-3"], cwd=CODE, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("error: -3 slots for tracks")
     (tmp_path / "mine.txt").touch()
     with pytest.raises(UserError, match="holds something else than an export"):
         export_tracker(config, checkpoint, tmp_path)

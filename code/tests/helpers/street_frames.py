@@ -6,7 +6,7 @@ import numpy as np
 from mmcv import Config
 from tiny_tracker import tracker_config
 
-from pftrack import Frame
+from pftrack.frames import Frame
 from pftrack.structures import CLASSES
 
 AUGMENTATION = dict(final_dim=(60, 90), H=90, W=160, resize_lim=(0.5, 0.6))

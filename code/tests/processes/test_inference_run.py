@@ -104,6 +104,27 @@ def test_killed_run_continues_and_writes_the_same_file(
     assert run.result_path.read_bytes() == whole.read_bytes()
 
 
+def centers(result: Path) -> dict[tuple[str, str], list[float]]:
+    frames = json.loads(result.read_text())["results"]
+    return {(t, b["tracking_id"]): b["translation"] for t, boxes in frames.items() for b in boxes}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["static", "onnx"])
+def test_every_engine_reports_the_same(
+    job: InferenceJob, whole: Path, tmp_path: Path, engine: str
+) -> None:
+    command = ["tools/eval.py", job.checkpoint, "--config", job.config, "--gpus", "0"]
+    command += ["--engine", engine, "--work-dir", str(tmp_path), "--cfg-options", *job.overrides]
+    subprocess.run([sys.executable, *command], cwd=CODE, check=True)
+    found, expected = centers(tmp_path / "results_nusc.json"), centers(whole)
+    assert found.keys() == expected.keys()
+    for key, center in found.items():
+        assert center == pytest.approx(expected[key], abs=0.05)
+    assert json.loads((tmp_path / "run.json").read_text())["job"]["engine"] == engine
+    assert (tmp_path / "deployment" / "tracker.onnx").is_file() == (engine == "onnx")
+
+
 def test_worker_reports_a_user_error_in_one_line(job: InferenceJob, tmp_path: Path) -> None:
     torn = tmp_path / "torn.pth"
     torn.write_bytes(Path(job.checkpoint).read_bytes()[:1000])
