@@ -20,7 +20,7 @@ SCENE = [(0.5 * t, "a" if t < 4 else "b") for t in range(7)]
 
 def pair(device: str = "cpu", **options: Any) -> tuple[Any, Any]:
     """An ordinary and a static tracker of the same weights, which both find something."""
-    ordinary = load_tracker(config(), None, device)
+    ordinary = load_tracker(config(), None, device, fuse_conv_bn=False)
     fill(ordinary.model)
     weights = {"state_dict": ordinary.model.state_dict()}
     static = load_tracker(config(), weights, device, static=True, slots=90, **options)
