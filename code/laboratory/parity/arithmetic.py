@@ -71,6 +71,47 @@ def reference_arithmetic() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+@contextmanager
+def on_present_rows(total: int, present: int) -> Iterator[None]:
+    """Within :func:`reference_arithmetic`: of ``total`` instances only the first ``present`` are
+    computed, as if the others were not there, since the rounding of a row depends on their number.
+    The others, which are masked out, become zero.
+    """
+    linear, attention = F.linear, F.scaled_dot_product_attention
+
+    def cropped(x: Tensor, dim: int) -> Tensor:
+        return x.narrow(dim, 0, present) if x.shape[dim] == total else x
+
+    def padded(x: Tensor, dim: int) -> Tensor:
+        filled = [0, 0] * (x.dim() - 1 - dim) + [0, total - present]
+        return F.pad(x, filled)
+
+    def instances(x: Tensor) -> int | None:
+        return next((dim for dim, n in enumerate(x.shape[:-1]) if n == total), None)
+
+    def present_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        dim = instances(x)
+        if dim is None:
+            return linear(x, weight, bias)
+        return padded(linear(cropped(x, dim).contiguous(), weight, bias), dim)
+
+    def present_attention(
+        q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, dropout: float = 0.0
+    ) -> Tensor:
+        if k.shape[2] == total:
+            k, v, mask = cropped(k, 2), cropped(v, 2), None
+        dim = instances(q)
+        if dim is None:
+            return attention(q, k, v, mask, dropout)
+        return padded(attention(cropped(q, dim), k, v, mask, dropout), dim)
+
+    with (
+        mock.patch.object(F, "linear", present_linear),
+        mock.patch.object(F, "scaled_dot_product_attention", present_attention),
+    ):
+        yield
+
+
 # --- linear layers --------------------------------------------------------------------------------
 
 
