@@ -25,6 +25,7 @@ from torch import Tensor
 from pftrack.models.box_coder import denormalize_points, inverse_sigmoid
 from pftrack.models.dense_heads import base
 from pftrack.models.dense_heads.detr3d_head import DETR3DCamTrackingHead
+from pftrack.models.layers.attention import MultiheadAttention
 
 THREADS = 2
 LANES = 8  # floats of an AVX2 register
@@ -65,6 +66,7 @@ def reference_arithmetic() -> Iterator[None]:
                 (F, "scaled_dot_product_attention", _attention),
             ):
                 stack.enter_context(mock.patch.object(target, name, function))
+            stack.enter_context(mock.patch.object(MultiheadAttention, "_project", _project))
             stack.enter_context(_boxes_in_place())
             yield
     finally:
@@ -130,6 +132,13 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             value[tail] = product if bias is None else product + bias
         value = value.view(*x.shape[:-1], -1)
     return _with_gradient(value, _native_linear, x, weight, bias)
+
+
+def _project(attention: Any, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """Queries, keys and values one by one, which the width of a product tells from together."""
+    weights, biases = attention.attn.in_proj_weight.chunk(3), attention.attn.in_proj_bias.chunk(3)
+    parts = zip(inputs, weights, biases, strict=True)
+    return tuple(F.linear(x, weight, bias) for x, weight, bias in parts)
 
 
 def _tail_rows(rows: int, columns: int) -> list[int]:
