@@ -15,8 +15,8 @@ arrays and torch tensors alike and return the same kind; the others say so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -200,22 +200,32 @@ def _range_bounds(points: Array, pc_range: Sequence[float]) -> tuple[Array, Arra
     return bounds[:3], bounds[3:6] - bounds[:3]
 
 
+def kept(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """Have a function of plain values give the same tensor again, which is never written to.
+
+    Copying to a device makes the host wait, and a CUDA graph cannot contain it. Where a graph is
+    traced the tensor is made anew and becomes a part of it: a trace's stand-ins must not be kept.
+    """
+    cached = lru_cache(maxsize=64)(function)
+
+    @wraps(function)
+    def call(*args: Any) -> torch.Tensor:
+        import torch
+
+        if torch.compiler.is_compiling():
+            return function(*args)
+        with torch.inference_mode(False):
+            return cached(*args)
+
+    return call
+
+
+@kept
 def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """The same few values [n] on a device, never written to."""
+    """The same few values [n] on a device."""
     import torch
 
-    if torch.compiler.is_compiling():
-        return torch.tensor(values, dtype=dtype, device=device)  # a part of the graph
-    return _kept(values, dtype, device)
-
-
-@lru_cache(maxsize=64)
-def _kept(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Kept, since copying to a device makes the host wait, and a CUDA graph cannot contain it."""
-    import torch
-
-    with torch.inference_mode(False):
-        return torch.tensor(values, dtype=dtype, device=device)
+    return torch.tensor(values, dtype=dtype, device=device)
 
 
 def denormalize_points(points: Array, pc_range: Sequence[float]) -> Array:

@@ -25,6 +25,7 @@ from torch import Tensor
 from pftrack.models.box_coder import denormalize_points, inverse_sigmoid
 from pftrack.models.dense_heads import base
 from pftrack.models.dense_heads.detr3d_head import DETR3DCamTrackingHead
+from pftrack.models.layers.attention import MultiheadAttention
 
 THREADS = 2
 LANES = 8  # floats of an AVX2 register
@@ -65,10 +66,52 @@ def reference_arithmetic() -> Iterator[None]:
                 (F, "scaled_dot_product_attention", _attention),
             ):
                 stack.enter_context(mock.patch.object(target, name, function))
+            stack.enter_context(mock.patch.object(MultiheadAttention, "_project", _project))
             stack.enter_context(_boxes_in_place())
             yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def on_present_rows(total: int, present: int) -> Iterator[None]:
+    """Within :func:`reference_arithmetic`: of ``total`` instances only the first ``present`` are
+    computed, as if the others were not there, since the rounding of a row depends on their number.
+    The others, which are masked out, become zero.
+    """
+    linear, attention = F.linear, F.scaled_dot_product_attention
+
+    def cropped(x: Tensor, dim: int) -> Tensor:
+        return x.narrow(dim, 0, present) if x.shape[dim] == total else x
+
+    def padded(x: Tensor, dim: int) -> Tensor:
+        filled = [0, 0] * (x.dim() - 1 - dim) + [0, total - present]
+        return F.pad(x, filled)
+
+    def instances(x: Tensor) -> int | None:
+        return next((dim for dim, n in enumerate(x.shape[:-1]) if n == total), None)
+
+    def present_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        dim = instances(x)
+        if dim is None:
+            return linear(x, weight, bias)
+        return padded(linear(cropped(x, dim).contiguous(), weight, bias), dim)
+
+    def present_attention(
+        q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, dropout: float = 0.0
+    ) -> Tensor:
+        if k.shape[2] == total:
+            k, v, mask = cropped(k, 2), cropped(v, 2), None
+        dim = instances(q)
+        if dim is None:
+            return attention(q, k, v, mask, dropout)
+        return padded(attention(cropped(q, dim), k, v, mask, dropout), dim)
+
+    with (
+        mock.patch.object(F, "linear", present_linear),
+        mock.patch.object(F, "scaled_dot_product_attention", present_attention),
+    ):
+        yield
 
 
 # --- linear layers --------------------------------------------------------------------------------
@@ -89,6 +132,13 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             value[tail] = product if bias is None else product + bias
         value = value.view(*x.shape[:-1], -1)
     return _with_gradient(value, _native_linear, x, weight, bias)
+
+
+def _project(attention: Any, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """Queries, keys and values one by one, which the width of a product tells from together."""
+    weights, biases = attention.attn.in_proj_weight.chunk(3), attention.attn.in_proj_bias.chunk(3)
+    parts = zip(inputs, weights, biases, strict=True)
+    return tuple(F.linear(x, weight, bias) for x, weight, bias in parts)
 
 
 def _tail_rows(rows: int, columns: int) -> list[int]:

@@ -13,6 +13,7 @@ from laboratory.parity.arithmetic import arithmetic_of
 from laboratory.parity.compare import GoldenFile, Row
 from laboratory.parity.inputs import clip_images
 from laboratory.parity.models import reference_model
+from laboratory.parity.streams import OrdinaryStream, StaticStream
 from pftrack.models.trackers.life_cycle import StreamMemory, TrackOutput
 from pftrack.models.trackers.track_instances import TrackInstances
 from pftrack.structures import FrameBatch
@@ -22,9 +23,10 @@ STRIDE = 16  # of the fields whose names end in _s
 
 @torch.no_grad()
 def check(golden: GoldenFile) -> Iterator[Row]:
-    """Reports, live tracks, ids (up to renaming), births and deaths of every frame."""
-    model, frames, renamed = reference_model(golden), _frames(golden), _Renaming()
-    memory, limits = StreamMemory(), golden.meta["thresholds"]
+    """Reports, live tracks, ids (up to renaming), births and deaths of every frame, by the ordinary
+    tracker and by the static step."""
+    model, frames = reference_model(golden), _frames(golden)
+    limits = golden.meta["thresholds"]
     thresholds = replace(
         model.thresholds,
         score_threshold=limits["score"],
@@ -32,20 +34,23 @@ def check(golden: GoldenFile) -> Iterator[Row]:
         record_threshold=limits["record"],
         max_age_since_update=limits["max_age_since_update"],
     )
-    for t, frame in enumerate(frames):
-        with arithmetic_of(model):
-            output, memory = model.forward_track(frame, memory, thresholds)
-            moved = memory.tracks
-            assert moved is not None
-            if t + 1 < len(frames):
-                moved = model.move(moved, frame.pose, frames[t + 1].pose)
-        reference = {
-            name.removeprefix(f"f{t}."): array
-            for name, array in golden.arrays.items()
-            if name.startswith(f"f{t}.")
-        }
-        for row in _frame_rows(memory, output, moved, reference, renamed):
-            yield row._replace(name=f"f{t}.{row.name}")
+    for prefix, stream in (("", OrdinaryStream), ("static.", StaticStream)):
+        step, renamed = stream(model, thresholds), _Renaming()
+        for t, frame in enumerate(frames):
+            with arithmetic_of(model):
+                output, memory = step(frame)
+                moved = memory.tracks
+                assert moved is not None
+                if t + 1 < len(frames):
+                    moved = model.move(moved, frame.pose, frames[t + 1].pose)
+            reference = {
+                name.removeprefix(f"f{t}."): array
+                for name, array in golden.arrays.items()
+                if name.startswith(f"f{t}.")
+                and name.removeprefix(f"f{t}.") not in stream.not_remembered
+            }
+            for row in _frame_rows(memory, output, moved, reference, renamed):
+                yield row._replace(name=f"{prefix}f{t}.{row.name}")
 
 
 def _frames(golden: GoldenFile) -> list[FrameBatch]:

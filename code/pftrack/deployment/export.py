@@ -134,7 +134,8 @@ def _write_graph(
     with torch.no_grad(), precision_context(precision, step.device), _quiet():
         program = torch.export.export(step, (frame, memory), strict=False)
         if precision != "fp32":
-            program = program.run_decompositions({})  # autocast's casts become a part of it
+            # Autocast's casts become a part of it.
+            program = program.run_decompositions({torch.ops.aten.layer_norm.default: _layer_norm})
         report, _ = step(frame, memory)
     inputs = {**frame, **{MEMORY + name: value for name, value in memory.items()}}
     outputs = {**report, **{NEXT + name: value for name, value in memory.items()}}
@@ -143,6 +144,14 @@ def _write_graph(
     else:
         _write_torch(program, path)
     return _specs(inputs), _specs(outputs)
+
+
+def _layer_norm(
+    x: Tensor, shape: list[int], weight: Tensor, bias: Tensor, eps: float = 1e-5, _: bool = True
+) -> Tensor:
+    """In the parameters' float32, which PyTorch mixes with half precision and ONNX does not."""
+    normal = torch.ops.aten.native_layer_norm(x.float(), shape, weight, bias, eps)[0]
+    return normal.to(x.dtype)
 
 
 def _write_onnx(program: Any, path: Path, inputs: list[str], outputs: list[str]) -> None:

@@ -19,6 +19,8 @@ TYPES = {
     "UINT8": "UINT8",
     "BOOL": "BOOL",
 }
+# Their shape or course depends on values: nothing that is static needs them.
+_DYNAMIC = ("NonZero", "Loop", "If", "Scan", "Compress", "Unique", "NonMaxSuppression")
 _ANY_TYPE = ("Shape", "Constant", "ConstantOfShape", "Range", "Cast")
 
 
@@ -45,7 +47,9 @@ def obstacles(path: str | Path) -> list[str]:
     found += [f"{kind} tensor: {name}" for name, kind in names.items() if kind not in TYPES]
     table = tensorrt_operators()
     for node in model.graph.node:
-        if node.domain or node.op_type not in table:
+        if node.op_type in _DYNAMIC:
+            found.append(f"{node.op_type}: depends on values")
+        elif node.domain or node.op_type not in table:
             found.append(f"{node.op_type}: not supported")
         elif node.op_type not in _ANY_TYPE:
             kind = TYPES.get(names.get(_data_input(node), ""), "")

@@ -20,7 +20,6 @@ from pftrack.errors import UserError
 from pftrack.paths import CODE
 
 pytestmark = pytest.mark.slow
-FORBIDDEN = {"NonZero", "Loop", "If", "Scan", "Compress", "Unique"}
 
 
 def test_a_folder_that_describes_itself(exported: Path) -> None:
@@ -43,9 +42,6 @@ def test_operators_and_types_are_tensorrts(exported: Path) -> None:
     graph = exported / "onnx" / "tracker.onnx"
     assert obstacles(graph) == []
     model = onnx.load(str(graph))
-    operators = {node.op_type for node in model.graph.node}
-    assert not operators & FORBIDDEN
-    assert not [name for name in operators if "Sequence" in name or "String" in name]
     assert [(o.domain, o.version) for o in model.opset_import] == [("", 18)]
     assert not model.functions
 
@@ -69,7 +65,7 @@ def test_obstacles_are_found(tmp_path: Path) -> None:
     assert obstacles(tmp_path / "g.onnx") == [
         "CumSum of INT64: b",
         "DOUBLE tensor: x",
-        "NonZero: not supported",
+        "NonZero: depends on values",
         "not static: where",
         "not static: x",
     ]

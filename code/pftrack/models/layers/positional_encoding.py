@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
 from pftrack.errors import UserError
+from pftrack.geometry import kept
 from pftrack.registry import MODELS
 
 TEMPERATURE = 10000.0
@@ -28,12 +28,11 @@ def sine_features(x: Tensor, num_feats: int, interleaved: bool = True) -> Tensor
     return torch.stack((angles.sin(), angles.cos()), dim=-1 if interleaved else -2).flatten(-2)
 
 
-@lru_cache(maxsize=32)
+@kept
 def _wave_lengths(num_feats: int, device: torch.device) -> Tensor:
-    """[num_feats / 2] 1 / w_k, kept."""
-    with torch.inference_mode(False):
-        k = torch.arange(num_feats // 2, dtype=torch.float32, device=device)
-        return TEMPERATURE ** (2 * k / num_feats)
+    """[num_feats / 2] 1 / w_k."""
+    k = torch.arange(num_feats // 2, dtype=torch.float32, device=device)
+    return TEMPERATURE ** (2 * k / num_feats)
 
 
 def pos2posemb3d(pos: Tensor, num_pos_feats: int = 128) -> Tensor:
@@ -50,16 +49,15 @@ def pos2posemb3d(pos: Tensor, num_pos_feats: int = 128) -> Tensor:
     return torch.cat((y, x, z), dim=-1)
 
 
-@lru_cache(maxsize=32)
+@kept
 def time_position_embedding(num_steps: int, dims: int, device: torch.device) -> Tensor:
-    """Encoding of the steps k / (num_steps - 1), k = 0 .. num_steps - 1; kept, never written to.
+    """Encoding of the steps k / (num_steps - 1), k = 0 .. num_steps - 1.
 
     Returns:
         [num_steps, dims]
     """
-    with torch.inference_mode(False):
-        steps = torch.arange(num_steps, device=device) / (num_steps - 1)
-        return sine_features(steps * (2 * math.pi), dims)
+    steps = torch.arange(num_steps, device=device) / (num_steps - 1)
+    return sine_features(steps * (2 * math.pi), dims)
 
 
 @MODELS.register_module()
