@@ -93,8 +93,13 @@ def prepare(config: str, tracks: int, folder: Path) -> None:
         config, folder / "weights.pth", "cpu", static=True, slots=tracks, compile=False
     )
     frame, memory = sample_frame(static), made_up_tracks(static.static_step, share=1.0)
-    np.savez(folder / "frame.npz", **{name: value.numpy() for name, value in frame.items()})
-    np.savez(folder / "memory.npz", **{name: value.numpy() for name, value in memory.items()})
+    np.savez(folder / "frame.npz", **as_arrays(frame))
+    np.savez(folder / "memory.npz", **as_arrays(memory))
+
+
+def as_arrays(tensors: dict[str, Any]) -> dict[str, Any]:
+    """The same in numpy."""
+    return {name: value.numpy() for name, value in tensors.items()}
 
 
 def serve(
