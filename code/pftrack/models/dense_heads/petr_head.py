@@ -162,8 +162,10 @@ class PETRCamTrackingHead(nn.Module):
 
     def _unpadded_sine(self, shape: tuple[int, int, int], device: torch.device) -> Tensor:
         """The sine encoding of images without padding, kept from call to call."""
+        mask = torch.zeros(1, *shape, dtype=torch.bool, device=device)
+        if torch.compiler.is_compiling():  # a trace's stand-ins must not be kept
+            return self.positional_encoding(mask)
         if self._sine is None or self._sine[0] != (shape, device):
-            mask = torch.zeros(1, *shape, dtype=torch.bool, device=device)
             self._sine = (shape, device), self.positional_encoding(mask)
         return self._sine[1]
 
