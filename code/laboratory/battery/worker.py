@@ -14,7 +14,7 @@ from pathlib import Path
 
 KINDS = ("one line", "accepted", "traceback", "silent", "hang", "left-over", "code run")
 TIMEOUT = 60.0  # s; the slowest valid command of the battery takes a few
-_MEMORY = 12 << 30
+_MEMORY = 8 << 30  # address space; the imports take half of it
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,8 @@ class JsonReader:
         while True:
             try:
                 value, end = self._decode(self._buffer, self._at)
+            except RecursionError:
+                raise self._error("lists within lists without end", self._at) from None
             except json.JSONDecodeError as error:
                 cut_off = error.msg.startswith("Unterminated string")
                 if self._eof or (not cut_off and error.pos < len(self._buffer) - _TAIL):

@@ -116,6 +116,8 @@ def _check(path: str | Path, token: str, boxes: Any) -> None:
             what = f"velocity must be 2 numbers, not {list(row.velocity)}"
         elif row.sample_token is not None and row.sample_token != token:
             what = f"it names another sample_token, '{row.sample_token}'"
+        elif row.tracking_id is None and "tracking_id" in boxes[i]:
+            what = "tracking_id must be a string, not None"
         elif row.tracking_name is None and row.detection_name is None:
             what = "neither a tracking_name nor a detection_name"
         elif (row.tracking_name or row.detection_name) not in CLASSES:

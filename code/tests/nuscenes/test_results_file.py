@@ -45,6 +45,7 @@ def test_the_first_box_tells_detection_from_tracking(tmp_path, results, detectio
         ({"results": [1]}, "must map sample tokens"),
         ({"meta": {}}, "no 'results'"),
         ('{"results": {"a": [', r"r\.json"),
+        ('{"results": {"a": ' + "[" * 100_000, "lists within lists without end"),
     ],
 )
 def test_damaged_files(tmp_path: Path, content: object, message: str) -> None:
@@ -66,6 +67,7 @@ def test_damaged_files(tmp_path: Path, content: object, message: str) -> None:
         ({"tracking_name": "tram"}, "unknown tracking_name 'tram'"),
         ({"tracking_name": None}, "neither a tracking_name nor a detection_name"),
         ({"tracking_id": [1]}, "tracking_id must be a string"),
+        ({"tracking_id": None}, "tracking_id must be a string, not None"),
         ({"sample_token": "b"}, "it names another sample_token, 'b'"),
         ({"forecasting": [[0, NAN]]}, r"forecasting must be a list of finite \(x, y\) steps"),
     ],
