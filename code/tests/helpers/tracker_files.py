@@ -24,7 +24,11 @@ KINDS: dict[str, dict[str, Any]] = {
     "petr": {},
     "detr3d": {
         "reasoning": False,
-        "runtime_tracker": {"output_threshold": 0.03, "score_threshold": 0.04},
+        "runtime_tracker": {
+            "output_threshold": 0.03,
+            "score_threshold": 0.04,
+            "record_threshold": 0.0,
+        },
         **detr3d(),
     },
 }
