@@ -303,8 +303,8 @@ def _boxes_in_place() -> Iterator[None]:
         metric = [x, y, *code[..., 2:4].unbind(-1), z, *code[..., 5:].unbind(-1)]
         return torch.stack(metric, dim=-1), torch.cat(columns, dim=-1).sigmoid()
 
-    def detect(self: Any, *args: Any) -> Any:
-        return replace(forward(self, *args), reference_points=points[0])
+    def detect(self: Any, *args: Any, **options: Any) -> Any:
+        return replace(forward(self, *args, **options), reference_points=points[0])
 
     with (
         mock.patch.object(base, "refine_code", refine_code),

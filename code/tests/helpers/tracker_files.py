@@ -22,7 +22,15 @@ THRESHOLDS = {
 }
 KINDS: dict[str, dict[str, Any]] = {
     "petr": {},
-    "detr3d": {"reasoning": False, **detr3d()},
+    "detr3d": {
+        "reasoning": False,
+        "runtime_tracker": {
+            "output_threshold": 0.03,
+            "score_threshold": 0.04,
+            "record_threshold": 0.0,
+        },
+        **detr3d(),
+    },
 }
 
 
