@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from typing import Any
-from unittest import mock
 
 import torch
 from torch import Tensor
 
-from laboratory.parity.arithmetic import on_present_rows
-from pftrack.geometry import change_lidar_frame
-from pftrack.models.dense_heads.detr3d_head import DETR3DCamTrackingHead
 from pftrack.models.layers.frustum import invert_projection
-from pftrack.models.trackers import static_step
 from pftrack.models.trackers.life_cycle import StreamMemory, Thresholds, TrackOutput, enter_frame
 from pftrack.models.trackers.static_step import REST, STATE, StaticStep
 from pftrack.models.trackers.track_instances import TrackInstances
-from pftrack.structures import FrameBatch, FramePose
+from pftrack.structures import FrameBatch
 
 SLOTS = 1000
-
-
-@contextmanager
-def _reference_ego_motion(last: FramePose, pose: FramePose) -> Iterator[None]:
-    """Positions change frames through global coordinates in float32, as in the reference."""
-
-    def change(points: Tensor, _motion: Tensor) -> Tensor:
-        return change_lidar_frame(points, last.l2g[0], pose.l2g[0])
-
-    with mock.patch.object(static_step, "transform_points", change):
-        yield
 
 
 class OrdinaryStream:
@@ -74,18 +56,10 @@ class StaticStream:
             "images": frame.img[0].permute(0, 2, 3, 1),
             "calibration": invert_projection(matrices) if inverse else matrices.float(),
             "ego_motion": motion.float(),
-            "seconds": frame.timestamp - last.timestamp,
+            "seconds": (frame.timestamp - last.timestamp).float(),
             "new_sequence": torch.tensor([starts]),
         }
-        queries = self.model.reference_points.num_embeddings
-        present = queries + (0 if starts else int(kept["live"].sum()))
-        # PETR's heads are compared as they are.
-        detr3d = isinstance(self.model.pts_bbox_head, DETR3DCamTrackingHead)
-        with ExitStack() as stack:
-            if detr3d:
-                stack.enter_context(on_present_rows(queries + SLOTS, present))
-                stack.enter_context(_reference_ego_motion(last, frame.pose))
-            report, self.kept = step(inputs, kept)
+        report, self.kept = step(inputs, kept)
         self.memory = StreamMemory(
             tracks=self._tracks(step), last=frame.pose, sequence=before.sequence,
             next_id=int(self.kept["next_id"]),
