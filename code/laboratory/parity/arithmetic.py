@@ -39,8 +39,12 @@ _native_linear, _native_layer_norm = F.linear, F.layer_norm
 def arithmetic_of(model: Any) -> AbstractContextManager[None]:
     """:func:`reference_arithmetic` for a model that needs it; PETR's heads attend to every pixel,
     are smooth, and are compared as they are."""
-    needed = isinstance(model.pts_bbox_head, DETR3DCamTrackingHead)
-    return reference_arithmetic() if needed else nullcontext()
+    return reference_arithmetic() if needs_arithmetic(model) else nullcontext()
+
+
+def needs_arithmetic(model: Any) -> bool:
+    """A last digit decides about its numbers."""
+    return isinstance(model.pts_bbox_head, DETR3DCamTrackingHead)
 
 
 @contextmanager
@@ -71,47 +75,6 @@ def reference_arithmetic() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
-
-
-@contextmanager
-def on_present_rows(total: int, present: int) -> Iterator[None]:
-    """Within :func:`reference_arithmetic`: of ``total`` instances only the first ``present`` are
-    computed, as if the others were not there, since the rounding of a row depends on their number.
-    The others, which are masked out, become zero.
-    """
-    linear, attention = F.linear, F.scaled_dot_product_attention
-
-    def cropped(x: Tensor, dim: int) -> Tensor:
-        return x.narrow(dim, 0, present) if x.shape[dim] == total else x
-
-    def padded(x: Tensor, dim: int) -> Tensor:
-        filled = [0, 0] * (x.dim() - 1 - dim) + [0, total - present]
-        return F.pad(x, filled)
-
-    def instances(x: Tensor) -> int | None:
-        return next((dim for dim, n in enumerate(x.shape[:-1]) if n == total), None)
-
-    def present_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        dim = instances(x)
-        if dim is None:
-            return linear(x, weight, bias)
-        return padded(linear(cropped(x, dim).contiguous(), weight, bias), dim)
-
-    def present_attention(
-        q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, dropout: float = 0.0
-    ) -> Tensor:
-        if k.shape[2] == total:
-            k, v, mask = cropped(k, 2), cropped(v, 2), None
-        dim = instances(q)
-        if dim is None:
-            return attention(q, k, v, mask, dropout)
-        return padded(attention(cropped(q, dim), k, v, mask, dropout), dim)
-
-    with (
-        mock.patch.object(F, "linear", present_linear),
-        mock.patch.object(F, "scaled_dot_product_attention", present_attention),
-    ):
-        yield
 
 
 # --- linear layers --------------------------------------------------------------------------------

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from laboratory.parity.arithmetic import arithmetic_of
+from laboratory.parity.arithmetic import arithmetic_of, needs_arithmetic
 from laboratory.parity.compare import GoldenFile, Row
 from laboratory.parity.inputs import clip_images
 from laboratory.parity.models import reference_model
@@ -34,7 +35,11 @@ def check(golden: GoldenFile) -> Iterator[Row]:
         record_threshold=limits["record"],
         max_age_since_update=limits["max_age_since_update"],
     )
-    for prefix, stream in (("", OrdinaryStream), ("static.", StaticStream)):
+    streams: dict[str, Any] = {"": OrdinaryStream}
+    # DETR3D's last digits depend on the number of rows that are computed side by side.
+    if not needs_arithmetic(model):
+        streams["static."] = StaticStream
+    for prefix, stream in streams.items():
         step, renamed = stream(model, thresholds), _Renaming()
         for t, frame in enumerate(frames):
             with arithmetic_of(model):

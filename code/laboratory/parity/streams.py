@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from laboratory.parity.arithmetic import on_present_rows
-from pftrack.models.dense_heads.detr3d_head import DETR3DCamTrackingHead
 from pftrack.models.layers.frustum import invert_projection
 from pftrack.models.trackers.life_cycle import StreamMemory, Thresholds, TrackOutput, enter_frame
 from pftrack.models.trackers.static_step import REST, STATE, StaticStep
@@ -62,12 +59,7 @@ class StaticStream:
             "seconds": (frame.timestamp - last.timestamp).float(),
             "new_sequence": torch.tensor([starts]),
         }
-        queries = self.model.reference_points.num_embeddings
-        present = queries + (0 if starts else int(kept["live"].sum()))
-        # PETR's heads are compared as they are.
-        detr3d = isinstance(self.model.pts_bbox_head, DETR3DCamTrackingHead)
-        with on_present_rows(queries + SLOTS, present) if detr3d else nullcontext():
-            report, self.kept = step(inputs, kept)
+        report, self.kept = step(inputs, kept)
         self.memory = StreamMemory(
             tracks=self._tracks(step), last=frame.pose, sequence=before.sequence,
             next_id=int(self.kept["next_id"]),
