@@ -100,7 +100,7 @@ def test_mistakes_take_one_line(tmp_path, data_options, capfd, monkeypatch):
     blocked = tmp_path / "file"
     blocked.write_text("")
     line = expect_mistake(capfd, DEMO / "f1_demo.py", "--work-dir", blocked / "x", *data_options)
-    assert "cannot make the work dir" in line
+    assert "cannot make the folder" in line
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     line = expect_mistake(capfd, *f1[:3], "--device", "cuda")
     assert "1 GPU(s) asked for, this machine has 0" in line
