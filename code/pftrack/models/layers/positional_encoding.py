@@ -24,14 +24,14 @@ def sine_features(x: Tensor, num_feats: int, interleaved: bool = True) -> Tensor
     Returns:
         [..., num_feats]
     """
-    angles = x[..., None] / _wave_lengths(num_feats, x.device)
+    angles = x[..., None] / _wave_lengths(num_feats, x.dtype, x.device)
     return torch.stack((angles.sin(), angles.cos()), dim=-1 if interleaved else -2).flatten(-2)
 
 
 @kept
-def _wave_lengths(num_feats: int, device: torch.device) -> Tensor:
+def _wave_lengths(num_feats: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """[num_feats / 2] 1 / w_k."""
-    k = torch.arange(num_feats // 2, dtype=torch.float32, device=device)
+    k = torch.arange(num_feats // 2, dtype=dtype, device=device)
     return TEMPERATURE ** (2 * k / num_feats)
 
 
@@ -49,14 +49,20 @@ def pos2posemb3d(pos: Tensor, num_pos_feats: int = 128) -> Tensor:
     return torch.cat((y, x, z), dim=-1)
 
 
-@kept
-def time_position_embedding(num_steps: int, dims: int, device: torch.device) -> Tensor:
-    """Encoding of the steps k / (num_steps - 1), k = 0 .. num_steps - 1.
+def time_position_embedding(num_steps: int, dims: int, device: torch.device | str) -> Tensor:
+    """Encoding of the steps k / (num_steps - 1), k = 0 .. num_steps - 1; kept, in the default type.
 
     Returns:
         [num_steps, dims]
     """
-    steps = torch.arange(num_steps, device=device) / (num_steps - 1)
+    return _time_positions(num_steps, dims, torch.get_default_dtype(), device)
+
+
+@kept
+def _time_positions(
+    num_steps: int, dims: int, dtype: torch.dtype, device: torch.device | str
+) -> Tensor:
+    steps = torch.arange(num_steps, dtype=dtype, device=device) / (num_steps - 1)
     return sine_features(steps * (2 * math.pi), dims)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ from pftrack.models.layers.grid_mask import GridMask, stripes
 from pftrack.models.layers.positional_encoding import (
     SinePositionalEncoding3D,
     pos2posemb3d,
+    sine_features,
     time_position_embedding,
 )
 from pftrack.registry import build_model
@@ -154,3 +156,18 @@ def test_grid_mask_is_seeded_shared_and_for_training_only() -> None:
     assert torch.equal(first[0, 0], first[1, 2]) and set(first.unique().tolist()) <= {0.0, 1.0}
     assert torch.equal(mask.eval()(images), images)
     assert torch.equal(GridMask(prob=0.0)(images), images)
+
+
+def test_kept_encodings_are_of_the_type_that_is_computed_in():
+    """Whole optimiser runs are compared in float64, after files that are in float32."""
+    for dtype in (torch.float32, torch.float64, torch.float32):
+        torch.set_default_dtype(dtype)
+        try:
+            steps = time_position_embedding(5, 8, "cpu")
+            features = sine_features(torch.tensor([1.0]), 8)
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert steps.dtype == features.dtype == dtype
+        w = 10000.0 ** (-2 * np.arange(4) / 8)
+        expected = np.stack([np.sin(w), np.cos(w)], -1).reshape(1, 8)
+        np.testing.assert_allclose(features, expected, rtol=0, atol=3 * torch.finfo(dtype).eps)
