@@ -203,10 +203,10 @@ def _range_bounds(points: Array, pc_range: Sequence[float]) -> tuple[Array, Arra
 def kept(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     """Have a function of plain values give the same tensor again, which is never written to.
 
-    Arguments name everything that the tensor depends on, its type and device included: what was made
-    in float32 must not be met where somebody computes in float64. Copying to a device makes the host
-    wait, and a CUDA graph cannot contain it. Where a graph is traced the tensor is made anew and
-    becomes a part of it: a trace's stand-ins must not be kept.
+    Arguments name everything that the tensor depends on, its type and device included: what was
+    made in float32 must not be met where somebody computes in float64. Copying to a device makes
+    the host wait, and a CUDA graph cannot contain it. Where a graph is traced the tensor is made
+    anew and becomes a part of it: a trace's stand-ins must not be kept.
     """
     cached = lru_cache(maxsize=64)(function)
 
