@@ -110,6 +110,8 @@ def training_forward_launches(config: str, precision: str) -> collections.Counte
         model.train()
         model.grid_mask = None  # drawn on the host, from values
         batch = noise_clip(size, _frames(config), OBJECTS).to("cuda").normalized()
+        with _autocast("cuda", precision):
+            model(batch)  # makes what is kept from step to step
         with _autocast("cuda", precision), Launches() as counter:
             model(batch)
     return counter.counts
