@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+import math
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pftrack.datasets.augmentation import ImageAugmentation
 from pftrack.datasets.image_settings import ImageSettings
@@ -18,6 +19,8 @@ DEPLOYMENT_FILE = "deployment.json"
 # The names of a memory's tensors where they enter a graph, and where they leave it.
 MEMORY, NEXT = "memory_", "next_"
 _HINT = "'make export' writes such folders"
+_LARGEST = 2**31  # of a whole number here, and of the values in a tensor
+_LARGEST_SIDE = 32768  # of an image
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,49 @@ class TensorSpec:
 
     name: str
     shape: list[int]
-    dtype: str
+    dtype: Literal["float32", "float16", "int64", "int32", "uint8", "bool"]
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """The settings of test images, see :class:`ImageSettings`; they are not mirrored or turned."""
+
+    resize: float
+    resize_dims: list[int]
+    crop: list[int]
+    source_size: list[int]
+    mean: list[float]
+    std: list[float]
+    size_divisor: int
+
+    @classmethod
+    def of(cls, images: ImageSettings) -> ImageFacts:
+        """What ``images`` says, as plain values."""
+        augmentation = images.augmentation
+        return cls(
+            resize=augmentation.resize,
+            resize_dims=list(augmentation.resize_dims),
+            crop=list(augmentation.crop),
+            source_size=list(augmentation.source_size),
+            mean=list(images.mean),
+            std=list(images.std),
+            size_divisor=images.size_divisor,
+        )
+
+    @property
+    def settings(self) -> ImageSettings:
+        """How camera images become the graph's."""
+        return ImageSettings(
+            augmentation=ImageAugmentation(
+                resize=self.resize,
+                resize_dims=tuple(self.resize_dims),
+                crop=tuple(self.crop),
+                source_size=tuple(self.source_size),
+            ),
+            mean=tuple(self.mean),
+            std=tuple(self.std),
+            size_divisor=self.size_divisor,
+        )
 
 
 @dataclass(frozen=True)
@@ -39,7 +84,7 @@ class Deployment:
         precision: fp32 or fp16.
         slots: for live tracks.  cameras: images of a frame.
         calibration: ``lidar2img`` or ``img2lidar``, which matrices the graph reads.
-        image: resize, crop, pixel constants and padding, see :class:`ImageSettings`.
+        image: resize, crop, pixel constants and padding.
         image_size: (H, W) of the graph's images.
         classes: names of the labels.
         thresholds: what is built into the graph, for reading only.
@@ -48,18 +93,18 @@ class Deployment:
         versions: of what exported it.
     """
 
-    format: str
+    format: Literal["onnx", "torch"]
     graph: str
     graph_sha256: str
     config: str
     overrides: list[str]
     checkpoint: str
     checkpoint_sha256: str
-    precision: str
+    precision: Literal["fp32", "fp16"]
     slots: int
     cameras: int
-    calibration: str
-    image: dict[str, Any]
+    calibration: Literal["lidar2img", "img2lidar"]
+    image: ImageFacts
     image_size: list[int]
     classes: list[str]
     thresholds: dict[str, Any]
@@ -69,22 +114,6 @@ class Deployment:
     versions: dict[str, str]
 
     @property
-    def images(self) -> ImageSettings:
-        """How camera images become the graph's."""
-        image = self.image
-        return ImageSettings(
-            augmentation=ImageAugmentation(
-                resize=image["resize"],
-                resize_dims=tuple(image["resize_dims"]),
-                crop=tuple(image["crop"]),
-                source_size=tuple(image["source_size"]),
-            ),
-            mean=tuple(image["mean"]),
-            std=tuple(image["std"]),
-            size_divisor=image["size_divisor"],
-        )
-
-    @property
     def memory(self) -> list[TensorSpec]:
         """The inputs that are another frame's outputs."""
         return [spec for spec in self.inputs if spec.name.startswith(MEMORY)]
@@ -92,20 +121,6 @@ class Deployment:
     def write(self, folder: Path) -> None:
         """As ``deployment.json``."""
         write_json(folder / DEPLOYMENT_FILE, asdict(self))
-
-
-def image_facts(images: ImageSettings) -> dict[str, Any]:
-    """The settings of test images, which are neither mirrored nor turned, as plain values."""
-    augmentation = images.augmentation
-    return {
-        "resize": augmentation.resize,
-        "resize_dims": list(augmentation.resize_dims),
-        "crop": list(augmentation.crop),
-        "source_size": list(augmentation.source_size),
-        "mean": list(images.mean),
-        "std": list(images.std),
-        "size_divisor": images.size_divisor,
-    }
 
 
 def read_deployment(folder: str | Path) -> Deployment:
@@ -122,15 +137,10 @@ def read_deployment(folder: str | Path) -> Deployment:
         raise UserError(f"no {path}: {_HINT}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}): {_HINT}") from None
-    names = {field.name for field in fields(Deployment)}
-    if not isinstance(content, dict) or set(content) != names:
-        odd = sorted(names.symmetric_difference(content if isinstance(content, dict) else ()))
-        raise UserError(f"{path} is of another version, see '{odd[0]}': export the checkpoint anew")
     try:
-        for kind in ("inputs", "outputs"):
-            content[kind] = [TensorSpec(**spec) for spec in content[kind]]
-        deployment = Deployment(**content)
-    except TypeError as error:
+        deployment: Deployment = _typed(content, Deployment, "")
+        _check(deployment)
+    except ValueError as error:
         raise UserError(f"{path} is damaged ({error}): export the checkpoint anew") from None
     graph = folder / deployment.graph
     if not graph.is_file():
@@ -141,6 +151,68 @@ def read_deployment(folder: str | Path) -> Deployment:
             "of the two is from another export; export the checkpoint anew"
         )
     return deployment
+
+
+def _typed(value: Any, kind: Any, place: str) -> Any:
+    """``value`` as the type ``kind`` declares, or ValueError with its place.
+
+    By hand, because the computer of a vehicle need not have msgspec.
+    """
+    if kind is Any:
+        return value
+    if is_dataclass(kind):
+        names = {field.name for field in fields(kind)}
+        odd = sorted(names.symmetric_difference(value)) if isinstance(value, dict) else ["{"]
+        if odd:
+            raise ValueError(f"of another version, see '{place}{odd[0]}'")
+        hints = get_type_hints(kind)
+        return kind(**{n: _typed(value[n], hints[n], f"{place}{n}.") for n in names})
+    origin, inner = get_origin(kind) or kind, get_args(kind)
+    if origin is Literal:
+        right = value in inner and isinstance(value, str)
+    elif origin is list:
+        right = isinstance(value, list)
+    elif origin is dict:
+        right = isinstance(value, dict)
+    elif origin is float:
+        right = type(value) in (int, float) and math.isfinite(value)
+    elif origin is int:
+        right = type(value) is int and abs(value) < _LARGEST
+    else:
+        right = isinstance(value, origin)
+    if not right:
+        raise ValueError(f"{place[:-1]} is {str(value)[:60]!r}")
+    if origin is list:
+        return [_typed(item, inner[0], f"{place}{i}.") for i, item in enumerate(value)]
+    if origin is dict:
+        return {name: _typed(item, inner[1], f"{place}{name}.") for name, item in value.items()}
+    return value
+
+
+def _check(deployment: Deployment) -> None:
+    """ValueError where values of the right types do not go together."""
+    image = deployment.image
+    lengths = {"resize_dims": 2, "crop": 4, "source_size": 2, "mean": 3, "std": 3}
+    sides = [*image.resize_dims, *image.source_size, *deployment.image_size]
+    faults = {
+        "graph": Path(deployment.graph).name != deployment.graph,
+        "slots": deployment.slots < 1,
+        "cameras": not 0 < deployment.cameras <= 64,
+        "classes": not 0 < len(deployment.classes) == len(set(deployment.classes)),
+        "image": any(len(getattr(image, name)) != n for name, n in lengths.items()),
+        "size of images": not all(0 < side <= _LARGEST_SIDE for side in sides),
+        "image.std": min(image.std, default=0) <= 0,
+        "image.resize": image.resize <= 0,
+        "image.size_divisor": image.size_divisor < 1,
+    }
+    for tensor in deployment.inputs + deployment.outputs:
+        size = math.prod(tensor.shape)
+        faults[f"shape of {tensor.name}"] = min(tensor.shape, default=1) < 1 or size > _LARGEST
+    for fault, wrong in faults.items():
+        if wrong:
+            raise ValueError(f"{fault} is out of range")
+    if list(image.settings.padded_size) != deployment.image_size:
+        raise ValueError("image_size is not what image describes")
 
 
 def named(config: str | Path) -> str:

@@ -24,8 +24,8 @@ from pftrack.deployment.description import (
     MEMORY,
     NEXT,
     Deployment,
+    ImageFacts,
     TensorSpec,
-    image_facts,
     named,
     sha256,
 )
@@ -104,7 +104,7 @@ def export_tracker(
             "slots": slots,
             "cameras": len(CAMERAS),
             "calibration": tracker.static_step.calibration,
-            "image": image_facts(tracker.images),
+            "image": ImageFacts.of(tracker.images),
             "image_size": list(tracker.images.padded_size),
             "classes": list(tracker.classes),
             "thresholds": asdict(tracker.static_step.thresholds),

@@ -54,7 +54,7 @@ class OnnxTracker:
         self._session = _open(graph, provider, threads)
         _check_signature(self._session, self.deployment, graph)
         self._device = "cpu" if provider == "cpu" else "cuda"
-        self.images = self.deployment.images
+        self.images = self.deployment.image.settings
         self.classes = tuple(self.deployment.classes)
         self.stage: Any = lambda _name: nullcontext()
         self.reset()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -127,3 +131,54 @@ def test_a_description_of_another_version_is_named(tmp_path: Path, exported: Pat
     (tmp_path / "deployment.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match="of another version, see 'slots'"):
         read_deployment(tmp_path)
+
+
+def _leaves(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    for key in node if isinstance(node, dict) else range(len(node) if isinstance(node, list) else 0):
+        yield from _leaves(node[key], (*path, key))
+
+
+def test_every_value_of_a_description_is_checked(tmp_path: Path, exported: Path) -> None:
+    """No value of another type is taken anywhere, and no number that cannot be."""
+    shutil.copytree(exported / "onnx", tmp_path / "onnx")
+    path = tmp_path / "onnx" / "deployment.json"
+    content = json.loads(path.read_text())
+    free = ("thresholds", "differences")  # for reading only
+    wrong = [None, {"a": 1}, [[]], float("nan"), 1e308, "../x"]
+    tried = 0
+    for leaf in _leaves(content):
+        for value in wrong if leaf and leaf[0] not in free else ():
+            damaged = copy.deepcopy(content)
+            node = damaged
+            for key in leaf[:-1]:
+                node = node[key]
+            if isinstance(value, str) and isinstance(node[leaf[-1]], str) and leaf[0] != "graph":
+                continue  # any other text may be meant
+            if value == 1e308 and isinstance(node[leaf[-1]], float):
+                continue  # a mean or a difference
+            node[leaf[-1]] = value
+            path.write_text(json.dumps(damaged))
+            with pytest.raises(UserError):
+                read_deployment(tmp_path / "onnx")
+            tried += 1
+    assert tried > 250
+    for leaf, value in {
+        ("slots",): 0,
+        ("cameras",): 0,
+        ("graph",): "../onnx/model.onnx",
+        ("image", "std"): [1.0, 0.0, 1.0],
+        ("image", "mean"): [1.0, 1.0],
+        ("image", "size_divisor"): 0,
+        ("image_size",): [32, 32],
+        ("classes",): ["car", "car"],
+        ("inputs", 0, "shape"): [2**20, 2**20],
+    }.items():
+        damaged = copy.deepcopy(content)
+        node = damaged
+        for key in leaf[:-1]:
+            node = node[key]
+        node[leaf[-1]] = value
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(UserError, match=r"deployment.json is damaged"):
+            read_deployment(tmp_path / "onnx")
