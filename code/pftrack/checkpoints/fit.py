@@ -16,10 +16,10 @@ from pftrack.checkpoints.manifest import load_manifest
 from pftrack.checkpoints.reading import (
     LoadReport,
     compare_keys,
-    extract_state_dict,
     find_checkpoint,
     load_checkpoint_file,
 )
+from pftrack.checkpoints.weights import extract_state_dict
 from pftrack.config import configuration_name
 from pftrack.errors import UserError
 from pftrack.paths import CODE, CONFIGS

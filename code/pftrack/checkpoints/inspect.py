@@ -20,7 +20,6 @@ from pftrack.checkpoints.fit import (
 )
 from pftrack.checkpoints.reading import (
     count_by_module,
-    extract_state_dict,
     find_checkpoint,
     load_checkpoint_file,
 )
@@ -31,6 +30,7 @@ from pftrack.checkpoints.statistics import (
     difference,
     module_of,
 )
+from pftrack.checkpoints.weights import extract_state_dict, read_weights
 
 META_SHOWN = (
     "epoch", "iter", "time", "seed", "exp_name", "mmcv_version", "mmdet_version",
@@ -57,7 +57,7 @@ def inspect_checkpoint(
     """
     file = find_checkpoint(path)
     content = load_checkpoint_file(file)
-    weights = extract_state_dict(content, str(file))
+    weights, remarks = read_weights(content, str(file))
     if models is None:
         models = [_one_config(config)] if config else known_models()
     candidates = fits(weights, models, str(file))
@@ -72,6 +72,7 @@ def inspect_checkpoint(
         "dtypes": _dtypes(weights),
         "meta": {key: _plain(meta[key]) for key in META_SHOWN if key in meta},
         "image_size": meta_image_size(meta),
+        "remarks": remarks,
         "contains": [str(key) for key in content],
         "optimizer": _optimizer(content.get("optimizer")),
         "modules": {name: asdict(stats) for name, stats in by_module(weights).items()},
@@ -146,6 +147,7 @@ def render(info: dict[str, Any]) -> str:
         + ", ".join(f"{n} {name}" for name, n in info["dtypes"].items()),
         f"  contains: {_shorten(info['contains'])}",
     ]
+    lines += [f"  {remark}" for remark in info["remarks"]]
     for key, value in info["meta"].items():
         lines.append(f"  {key}: {_shorten(value) if isinstance(value, list) else value}")
     if info["optimizer"]:

@@ -20,13 +20,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from pftrack.checkpoints.legacy_tar import load_legacy_tar
-from pftrack.checkpoints.torch_files import load_stream, load_zip
+from pftrack.checkpoints.torch_files import PLAIN_PICKLE, load_stream, load_zip
+from pftrack.checkpoints.weights import read_weights
 from pftrack.errors import UserError
 from pftrack.paths import CHECKPOINTS_DIR
 from pftrack.pickles import bounded_memory
 
 CLASSIFICATION = ("cls_branches", "track_cls")  # parts of a model with an output per class
-WRAPPER_PREFIXES = ("module.", "model.")  # what DataParallel and wrapping runners put before keys
 
 
 def find_checkpoint(name: str | os.PathLike[str]) -> Path:
@@ -109,6 +109,11 @@ def _check_archive(path: Path, checksums: bool) -> None:
 def _why_unreadable(path: Path, error: Exception) -> str:
     if path.stat().st_size == 0:
         return f"checkpoint '{path}' is empty; download or save it again"
+    if PLAIN_PICKLE in str(error):
+        return (
+            f"'{path}' is a plain pickle, not a checkpoint: load it where it was written, and "
+            "torch.save() a dictionary of its tensors"
+        )
     wanted = re.search(r"it refers to '([\w.]+)'", str(error))
     if wanted:
         return (
@@ -128,49 +133,6 @@ def _why_unreadable(path: Path, error: Exception) -> str:
     return f"'{path}' is not a checkpoint (it begins with {head!r})"
 
 
-def strip_prefixes(keys: Iterable[str]) -> dict[str, str]:
-    """Key -> key without the wrappers that every key of the file carries."""
-    keys = list(keys)
-    names = {key: key for key in keys}
-    while keys:
-        for prefix in WRAPPER_PREFIXES:
-            if all(name.startswith(prefix) for name in names.values()):
-                names = {key: name.removeprefix(prefix) for key, name in names.items()}
-                break
-        else:
-            break
-    return names
-
-
-def extract_state_dict(
-    checkpoint: Mapping[str, Any], name: str = "checkpoint"
-) -> dict[str, Tensor]:
-    """The weights in a checkpoint: a full training checkpoint or a bare state dict.
-
-    Args:
-        checkpoint: what :func:`load_checkpoint_file` returned.
-        name: what to call it in an error.
-
-    Returns:
-        key -> tensor, without ``module.`` / ``model.`` in front of every key.
-
-    Raises:
-        UserError: there are no weights in it.
-    """
-    for entry in ("state_dict", "model"):
-        if isinstance(checkpoint.get(entry), Mapping):
-            checkpoint = checkpoint[entry]
-            break
-    weights = {k: v for k, v in checkpoint.items() if isinstance(k, str) and isinstance(v, Tensor)}
-    if not weights or len(weights) < len(checkpoint):
-        raise UserError(
-            f"'{name}' holds no model weights (neither a 'state_dict' nor a plain table of "
-            "tensors); is it an optimizer state or a results file?"
-        )
-    names = strip_prefixes(weights)
-    return {names[key]: value.detach() for key, value in weights.items()}
-
-
 def count_by_module(keys: Iterable[str], limit: int = 6) -> str:
     """``"img_backbone 592, pts_bbox_head 221"``: keys counted by their first component."""
     counts = Counter(key.split(".")[0] for key in keys).most_common()
@@ -188,6 +150,7 @@ class LoadReport:
         mismatched: (entry, shape in the file, shape in the model), not copied.
         missing: entries of the model that the file does not have; they keep their initialisation.
         source: the file's name.
+        remarks: what was set right on the way, a line each.
     """
 
     loaded: list[str] = field(default_factory=list)
@@ -195,6 +158,7 @@ class LoadReport:
     mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     source: str = ""
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -202,7 +166,7 @@ class LoadReport:
         return not (self.skipped or self.mismatched or self.missing)
 
     def summary(self) -> str:
-        """Three lines: loaded, skipped, newly initialised, each counted by module."""
+        """Three lines: loaded, skipped, newly initialised, each counted by module; remarks."""
         shapes = [key for key, _, _ in self.mismatched]
         new = self.missing + shapes
         skipped = [f"{len(self.skipped)} unknown ({count_by_module(self.skipped)})"] * bool(
@@ -215,6 +179,7 @@ class LoadReport:
                 f"skipped {len(self.skipped) + len(shapes)}"
                 + f": {', '.join(skipped)}" * bool(skipped),
                 f"newly initialised {len(new)}" + f": {count_by_module(new)}" * bool(new),
+                *self.remarks,
             ]
         )
 
@@ -264,9 +229,10 @@ def load_into(
     if not isinstance(checkpoint, Mapping):
         source = str(find_checkpoint(checkpoint))
         checkpoint = load_checkpoint_file(source)
-    weights = extract_state_dict(checkpoint, source)
+    weights, remarks = read_weights(checkpoint, source)
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     report = compare_keys(weights, expected, source)
+    report.remarks = remarks
     if not report.loaded or len(report.mismatched) > len(report.loaded):
         raise UserError(
             f"'{source}' is a checkpoint of another model: {len(report.loaded) or 'none'} of its "

@@ -22,6 +22,8 @@ from pftrack.pickles import Maker, SafeUnpickler, StandIn, settle
 
 _STREAM_MAGIC = 0x1950A86A20F9469CFC6C
 _STREAM_VERSION = 1001
+PLAIN_PICKLE = "it is a plain pickle, not a file of torch.save"
+_OF_PLAIN_PICKLES = ("numpy", "torch")  # libraries whose arrays one may hold
 _EXPANDED = 1 << 24  # a view of repeated elements may have as many
 _DTYPES = {
     "Double": torch.float64,
@@ -197,9 +199,16 @@ def load_zip(path: Path, without: Sequence[str] = ()) -> Any:
 def load_stream(path: Path, without: Sequence[str] = ()) -> Any:
     """The object in torch's older format; arguments and errors as those of :func:`load_zip`."""
     with path.open("rb") as file:
-        head = [SafeUnpickler(file).load() for _ in range(2)]
-        if head != [_STREAM_MAGIC, _STREAM_VERSION]:
-            raise pickle.UnpicklingError("it is a plain pickle, not a file of torch.save")
+        try:
+            magic = SafeUnpickler(file).load()
+        except pickle.UnpicklingError as error:
+            if any(f"'{library}." in str(error) for library in _OF_PLAIN_PICKLES):
+                raise pickle.UnpicklingError(PLAIN_PICKLE) from None
+            raise
+        if magic != _STREAM_MAGIC:
+            raise pickle.UnpicklingError(PLAIN_PICKLE)
+        if SafeUnpickler(file).load() != _STREAM_VERSION:
+            raise pickle.UnpicklingError("it is of another version of torch's older format")
         system = SafeUnpickler(file).load()
         if isinstance(system, dict) and system.get("little_endian") is False:
             raise pickle.UnpicklingError("it was written by a machine of another byte order")

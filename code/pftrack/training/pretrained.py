@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from pftrack.checkpoints.reading import (
-    extract_state_dict,
     find_checkpoint,
     load_checkpoint_file,
     load_into,
 )
+from pftrack.checkpoints.weights import extract_state_dict
 from pftrack.errors import UserError
 from pftrack.registry import is_pretrained
 

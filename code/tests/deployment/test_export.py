@@ -135,7 +135,9 @@ def test_a_description_of_another_version_is_named(tmp_path: Path, exported: Pat
 
 def _leaves(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     yield path
-    for key in node if isinstance(node, dict) else range(len(node) if isinstance(node, list) else 0):
+    for key in (
+        node if isinstance(node, dict) else range(len(node) if isinstance(node, list) else 0)
+    ):
         yield from _leaves(node[key], (*path, key))
 
 
