@@ -5,6 +5,7 @@ from __future__ import annotations
 
 def main() -> int:
     from pftrack.commands import shared as commands
+    from pftrack.nuscenes.versions import version_folder
 
     parser = commands.checkpoint_parser(__doc__, "eval")
     parser.add_argument(
@@ -15,7 +16,8 @@ def main() -> int:
         "(exports the checkpoint first); which program computes the metrics is 'evaluate --engine'",
     )
     args = parser.parse_args()
-    run, work_dir = commands.run_checkpoint(args, "eval", engine=args.engine)
+    tables = None if args.split == "test" else version_folder
+    run, work_dir = commands.run_checkpoint(args, "eval", tables, engine=args.engine)
     if args.split == "test":
         print(f"the test split has no annotations: results to submit are in {run.result_path}")
         return commands.status_of(run)

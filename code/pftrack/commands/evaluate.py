@@ -44,7 +44,7 @@ def main() -> int:
     from tqdm import tqdm
 
     from pftrack.evaluation.config import load_tracking_config
-    from pftrack.evaluation.devkit import differences, evaluate_tracking_devkit
+    from pftrack.evaluation.devkit import check_data, differences, evaluate_tracking_devkit
     from pftrack.evaluation.files import write_all
     from pftrack.evaluation.run import evaluate_file
     from pftrack.evaluation.text import forecasting_table, tracking_table
@@ -54,6 +54,8 @@ def main() -> int:
     if is_detection_file(args.result):
         return evaluate_detection(args, out)
     config = load_tracking_config(args.config)
+    if args.engine != "fast":
+        check_data(args.dataroot, args.version, "use --engine fast, which needs neither")
     # The fast engine always runs: it checks the file, and it takes a fraction of the devkit's time.
     count = len(config.class_names)
     with tqdm(total=count, desc="tracking metrics", unit="class", delay=2, leave=False) as bar:

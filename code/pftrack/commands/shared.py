@@ -16,7 +16,7 @@ from pftrack.deployment.description import DEPLOYMENT_FILE
 from pftrack.devices import add_device_option, choose_devices
 from pftrack.errors import UserError
 from pftrack.files import read_json, write_json
-from pftrack.tracking.job import RUN_FILE, InferenceJob, tracking_section
+from pftrack.tracking.job import RUN_FILE, DataCheck, InferenceJob, tracking_section
 from pftrack.tracking.runner import InferenceRun, run_inference
 
 OPTIONS = ("precision", "fuse_conv_bn", "compile", "engine")  # of a run, that its report names
@@ -62,12 +62,17 @@ def checkpoint_parser(description: str | None, task: str) -> argparse.ArgumentPa
 
 
 def run_checkpoint(
-    args: argparse.Namespace, name: str, task: Any = "tracking", engine: Any = "torch"
+    args: argparse.Namespace,
+    name: str,
+    check: DataCheck | None = None,
+    task: Any = "tracking",
+    engine: Any = "torch",
 ) -> tuple[InferenceRun, Path]:
     """Run what a :func:`checkpoint_parser` has parsed.
 
     Args:
-        name: the beginning of the default work dir.  task, engine: see :class:`InferenceJob`.
+        name: the beginning of the default work dir.  check: see :func:`run_inference`.
+        task, engine: see :class:`InferenceJob`.
 
     Returns:
         the run and the work dir.
@@ -81,7 +86,7 @@ def run_checkpoint(
     job = replace(make_job(args, config, checkpoint, task), engine=engine)
     if engine == "onnx":
         job = replace(job, deployment=str(_deployed(job, work_dir / "deployment")))
-    return run_job(job, args, work_dir), work_dir
+    return run_job(job, args, work_dir, check), work_dir
 
 
 def _deployed(job: InferenceJob, folder: Path) -> Path:
@@ -139,10 +144,12 @@ def make_job(
     )
 
 
-def run_job(job: InferenceJob, args: argparse.Namespace, out_dir: Path) -> InferenceRun:
+def run_job(
+    job: InferenceJob, args: argparse.Namespace, out_dir: Path, check: DataCheck | None = None
+) -> InferenceRun:
     """Run inference and note beside the results how they were made."""
     devices = choose_devices(args.gpus, args.device)
-    run = run_inference(job, devices, out_dir, args.keep_scenes)
+    run = run_inference(job, devices, out_dir, args.keep_scenes, check)
     facts = {"job": asdict(job), "devices": devices, **asdict(run)}
     write_json(out_dir / RUN_FILE, json.loads(json.dumps(facts, default=str)))
     return run

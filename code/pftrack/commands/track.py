@@ -30,11 +30,13 @@ def main() -> int:
         raise UserError("nothing to do: give --eval bbox, --format-only or --out F.pkl")
 
     from pftrack.checkpoints.reading import find_checkpoint
+    from pftrack.nuscenes.versions import version_folder
 
     checkpoint = find_checkpoint(args.checkpoint)
     config = commands.find_config(args.config, checkpoint)
     folder = args.jsonfile_prefix or commands.default_work_dir(checkpoint, "test")
-    run = commands.run_job(commands.make_job(args, config, checkpoint), args, folder)
+    check = version_folder if args.eval and args.split != "test" else None
+    run = commands.run_job(commands.make_job(args, config, checkpoint), args, folder, check)
     print(f"{run.frames} frames of {run.scenes} scenes: {run.result_path}")
     if args.out is not None:
         from pftrack.tracking.frame_arrays import write_pickle

@@ -12,9 +12,68 @@ from typing import Any
 
 from pftrack.errors import UserError
 from pftrack.evaluation.config import TrackingConfig
+from pftrack.files import read_json
 from pftrack.nuscenes.results_file import read_results
+from pftrack.nuscenes.versions import version_folder
 
+# Tables that the devkit opens, whatever it is asked for.
+_TABLES = (
+    "category",
+    "attribute",
+    "visibility",
+    "instance",
+    "sensor",
+    "calibrated_sensor",
+    "ego_pose",
+    "log",
+    "scene",
+    "sample",
+    "sample_data",
+    "sample_annotation",
+    "map",
+)
 _DETECTION = ("velocity", "detection_name", "detection_score")
+
+
+def check_data(
+    dataroot: str | Path, version: str, way_out: str = "add it, see nuscenes.org"
+) -> None:
+    """Whether a data set has what the devkit asks for when it opens one.
+
+    Beside the tables that metrics need these are the images of the maps, and where there are tables
+    of point labels, their files and the categories' indices.
+
+    Raises:
+        UserError: something lacks; ``way_out`` says what to do.
+    """
+    root, folder = Path(dataroot), version_folder(dataroot, version)
+    lacking = [
+        f"{version}/{name}.json" for name in _TABLES if not (folder / f"{name}.json").is_file()
+    ]
+    if not lacking:
+        for row in _rows(folder / "map.json"):
+            name = str(row.get("filename"))
+            if not (root / name).is_file():
+                lacking.append(name)
+    for task in ("lidarseg", "panoptic"):
+        if lacking or not (folder / f"{task}.json").is_file():
+            continue
+        if not all("index" in row for row in _rows(folder / "category.json")):
+            lacking.append(f"'index' in {version}/category.json (it comes with {task})")
+        labels = root / task / version
+        found = sum(p.suffix in (".bin", ".npz") for p in labels.glob("*"))
+        if found != len(_rows(folder / f"{task}.json")):
+            lacking.append(f"label files in {task}/{version} ({found} found)")
+    if lacking:
+        more = f" and {len(lacking) - 1} more" * (len(lacking) > 1)
+        raise UserError(
+            f"the devkit needs more of the data set {root} than there is: {lacking[0]}{more}; "
+            f"{way_out}"
+        )
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return read_json(path, list[dict[str, Any]], "the table", "unpack the data set again")
 
 
 def evaluate_tracking_devkit(
@@ -77,8 +136,7 @@ def evaluate_detection_devkit(
     from nuscenes.eval.detection.evaluate import DetectionEval
 
     out_dir = Path(out_dir)
-    if not (Path(dataroot) / version).is_dir():
-        raise UserError(f"no nuScenes tables in {Path(dataroot) / version}: check the data folder")
+    check_data(dataroot, version)
     for token, boxes in read_results(result_path):
         for i, box in enumerate(boxes):
             lacking = [name for name in _DETECTION if box.get(name) is None]

@@ -14,6 +14,8 @@ from pftrack.tracking.scene_results import file_identity
 RUN_FILE = "run.json"  # beside a results file: how it was made
 # Called with the number of frames done since the last call.
 Report = Callable[[int], None]
+# Called with the data's folder and version; raises UserError where they will not do.
+DataCheck = Callable[[str, str], object]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import Any
 from pftrack.errors import UserError
 from pftrack.locks import locked
 from pftrack.tracking.job import (
+    DataCheck,
     InferenceJob,
     Report,
     build_split,
@@ -62,7 +63,11 @@ class InferenceRun:
 
 
 def run_inference(
-    job: InferenceJob, devices: list[str], out_dir: str | Path, keep_scenes: bool = False
+    job: InferenceJob,
+    devices: list[str],
+    out_dir: str | Path,
+    keep_scenes: bool = False,
+    check: DataCheck | None = None,
 ) -> InferenceRun:
     """Track every scene of the split and write ``<out_dir>/results_nusc.json``.
 
@@ -71,6 +76,7 @@ def run_inference(
     Args:
         devices: one per process; a single one runs in this process.
         keep_scenes: leave the files of single scenes behind.
+        check: what is done with the results later is asked for before the work begins.
 
     Raises:
         UserError: anything wrong with configuration, checkpoint or data, from any process.
@@ -78,15 +84,22 @@ def run_inference(
     start = time.perf_counter()
     out_dir = Path(out_dir)
     with locked(out_dir):
-        return _run_inference(job, devices, out_dir, keep_scenes, start)
+        dataset = build_split(job)
+        if check is not None:
+            check(str(dataset.data_root), dataset.version)
+        return _run_inference(job, dataset, devices, out_dir, keep_scenes, start)
 
 
 def _run_inference(
-    job: InferenceJob, devices: list[str], out_dir: Path, keep_scenes: bool, start: float
+    job: InferenceJob,
+    dataset: Any,
+    devices: list[str],
+    out_dir: Path,
+    keep_scenes: bool,
+    start: float,
 ) -> InferenceRun:
     from tqdm import tqdm
 
-    dataset = build_split(job)
     identity = job_identity(job, dataset)
     store = SceneStore(out_dir, identity)
     lengths = {scene: len(indices) for scene, indices in dataset.scenes.items()}

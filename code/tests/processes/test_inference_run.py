@@ -169,6 +169,17 @@ def test_detection_of_all_classes_is_evaluated_by_the_devkit(
     assert 0 <= summary["mean_ap"] < 0.1
 
 
+def test_what_comes_after_is_asked_for_before(job: InferenceJob, tmp_path: Path) -> None:
+    """Nothing is tracked where the metrics would fail."""
+
+    def refuse(data_root: str, version: str) -> None:
+        raise UserError(f"{Path(data_root).name} {version} will not do")
+
+    with pytest.raises(UserError, match=r"nuscenes v1\.0-mini will not do"):
+        run_inference(job, ["cpu"], tmp_path / "out", check=refuse)
+    assert not list((tmp_path / "out").glob("*.json"))
+
+
 def test_eval_command_leaves_metrics_and_report(
     job: InferenceJob, demo_data: Path, demo_infos: dict[str, Path], tmp_path: Path
 ) -> None:
