@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pftrack.errors import UserError, run_cli
-from pftrack.paths import CODE
+from pftrack.paths import CODE, portable
 from pftrack.plugins import import_plugins
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     from mmcv import Config
 
     found = find_config(path)
+    Config._validate_py_syntax = staticmethod(_check_syntax)
     try:
         cfg = Config.fromfile(str(found), import_custom_modules=False)
     except FileNotFoundError as error:
@@ -51,6 +52,14 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     _check(cfg)
     import_plugins(cfg, found)
     return cfg
+
+
+def _check_syntax(filename: str) -> None:
+    """mmcv's check, for files with a byte order mark as well: Python takes them."""
+    try:
+        ast.parse(Path(filename).read_bytes())
+    except SyntaxError as error:
+        raise SyntaxError(f"There are syntax errors in config file {filename}: {error}") from None
 
 
 # Sections that are read by everything; training's own are checked by training/mm_config.py.
@@ -114,7 +123,8 @@ def find_config(path: str | Path) -> Path:
     Raises:
         UserError: there is none.
     """
-    for candidate in (Path(path), CODE / path):
+    path = portable(path)
+    for candidate in (path, CODE / path):
         if candidate.is_file():
             return candidate
     if Path(path).is_dir() or (CODE / path).is_dir():

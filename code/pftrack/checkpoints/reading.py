@@ -23,7 +23,7 @@ from pftrack.checkpoints.legacy_tar import load_legacy_tar
 from pftrack.checkpoints.torch_files import PLAIN_PICKLE, load_stream, load_zip
 from pftrack.checkpoints.weights import read_weights
 from pftrack.errors import UserError
-from pftrack.paths import CHECKPOINTS_DIR
+from pftrack.paths import CHECKPOINTS_DIR, portable
 from pftrack.pickles import bounded_memory
 
 CLASSIFICATION = ("cls_branches", "track_cls")  # parts of a model with an output per class
@@ -35,7 +35,7 @@ def find_checkpoint(name: str | os.PathLike[str]) -> Path:
     Raises:
         UserError: there is no such file in any of these places.
     """
-    path = Path(name).expanduser()
+    path = portable(name).expanduser()
     below = path.relative_to("ckpts") if path.parts[:1] == ("ckpts",) else path
     candidates = [path, CHECKPOINTS_DIR / below]
     for candidate in candidates:

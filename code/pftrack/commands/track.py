@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from pftrack.commands.old_options import accept_old_options
 from pftrack.errors import UserError
 
 
@@ -21,6 +22,7 @@ def main() -> int:
     parser.add_argument("--format-only", action="store_true", help="only the results file")
     parser.add_argument("--out", type=Path, metavar="F.pkl", help="arrays of every frame as well")
     commands.add_job_options(parser)
+    accept_old_options(parser, tracking=True)
     args = parser.parse_args()
     if args.out is not None and args.out.suffix not in (".pkl", ".pickle"):
         raise UserError(f"--out {args.out}: the name must end in .pkl")

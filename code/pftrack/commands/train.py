@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from pftrack.commands.data_arguments import add_data_options
+from pftrack.commands.old_options import accept_old_options
 from pftrack.devices import KINDS
 from pftrack.errors import UserError
 from pftrack.training import launch
@@ -36,7 +37,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--no-validate", action="store_true", help="leave the evaluations out")
     add_data_options(parser)
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan")
-    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="a.b=c", help="as a.b=c")
+    parser.add_argument(
+        "--cfg-options", "--options", nargs="+", default=[], metavar="a.b=c", help="as a.b=c"
+    )
+    accept_old_options(parser)
     return parser.parse_intermixed_args(arguments)
 
 

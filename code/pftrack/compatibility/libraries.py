@@ -22,6 +22,8 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+from pftrack.errors import UserError
+
 MMCV_VERSION = "1.7.2"
 MMCV_VERSION_SHOWN_TO_MMDET3D = "1.7.0"
 NUMPY_ALIASES = {"bool": bool, "int": int, "float": float, "object": object, "long": int}
@@ -44,7 +46,7 @@ class _MissingOperators(ModuleType):
             raise AttributeError(name)
 
         def missing(*_args: Any, **_kwargs: Any) -> Any:
-            raise RuntimeError(
+            raise UserError(
                 f"mmcv operator '{name}' is not compiled here: it needs the CUDA image: make build"
             )
 

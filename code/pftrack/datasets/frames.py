@@ -17,6 +17,7 @@ from pftrack.datasets.infos import Info
 from pftrack.errors import UserError
 from pftrack.frames import Frame
 from pftrack.nuscenes.facts import CAMERAS
+from pftrack.paths import portable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,12 +79,12 @@ def info_to_frame(info: Info, data_root: str | Path | None = None) -> Frame:
 
 def resolve_path(path: str, data_root: str | Path | None) -> Path:
     """``data_root`` / the part of ``path`` from samples/ or sweeps/ on, when there is one."""
-    parts = Path(path).parts
+    parts = portable(path).parts
     if data_root is not None:
         for start in range(len(parts) - 1, -1, -1):
             if parts[start] in _DATA_FOLDERS:
                 return Path(data_root, *parts[start:])
-    return Path(path)
+    return portable(path)
 
 
 def lidar2cam_matrices(frame: Frame) -> np.ndarray:

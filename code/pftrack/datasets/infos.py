@@ -18,6 +18,7 @@ import numpy as np
 from pftrack.errors import UserError
 from pftrack.nuscenes.facts import CAMERAS, FUTURE_FRAMES
 from pftrack.nuscenes.versions import SPLITS
+from pftrack.paths import portable
 from pftrack.pickles import SafeUnpickler, bounded_memory, settle
 
 Info = dict[str, Any]
@@ -101,7 +102,7 @@ def load_infos(
         UserError: no such file, not a pickle, not an info file, of another version or schema, or
             one that refers to code.
     """
-    path = Path(path)
+    path = portable(path)
     content = read_pickle(path, _UNREAD)
     infos, found = _check_content(path, content)
     if version is not None and found != version:

@@ -34,6 +34,7 @@ from pftrack.datasets.packed_infos import PackedInfos
 from pftrack.datasets.release_pipelines import PIPELINE_KEYS, settings_from_pipelines
 from pftrack.datasets.targets import frame_targets
 from pftrack.errors import UserError
+from pftrack.paths import portable
 from pftrack.registry import DATASETS, TRANSFORMS
 from pftrack.stated import accept
 from pftrack.structures import CAMERAS, CLASSES, ClipBatch, Frame, FrameTargets
@@ -106,7 +107,7 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
         self.std = _triple(norm.get("std", ClipBatch.std), "img_norm_cfg.std")
         self.augmentation = AugmentationConfig.from_dict(ida_aug_conf)
         self.ann_file = ann_file
-        self.data_root = data_root
+        self.data_root = None if data_root is None else portable(data_root)
         self.num_frames = 1 if test_mode else int(num_frames_per_sample)
         self.point_cloud_range = read.get("point_cloud_range", point_cloud_range)
         self.size_divisor = int(read.get("size_divisor", size_divisor))

@@ -51,7 +51,7 @@ class JsonReader:
         self._decode = json.JSONDecoder().raw_decode
         self._file: IO[str]
         try:
-            self._file = open(self.path, encoding="utf-8")  # noqa: SIM115, closed in __exit__
+            self._file = open(self.path, encoding="utf-8-sig")  # noqa: SIM115, closed in __exit__
         except OSError as error:
             raise UserError(f"cannot read {self.path}: {error.strerror}") from None
 

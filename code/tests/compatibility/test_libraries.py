@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pftrack.compatibility import libraries as compat
+from pftrack.errors import UserError
 
 
 def test_numpy_aliases_are_the_builtins_and_present_names_stay():
@@ -34,7 +35,7 @@ def test_missing_operator_says_its_name_and_the_remedy_when_called():
         pytest.skip("mmcv's operators are compiled here")
 
     boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
-    with pytest.raises(RuntimeError, match=r"operator 'nms' is not compiled here.*make build"):
+    with pytest.raises(UserError, match=r"operator 'nms' is not compiled here.*make build"):
         nms(boxes, torch.ones(1), 0.5)
 
 
