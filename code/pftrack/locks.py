@@ -15,6 +15,7 @@ from pftrack.errors import UserError
 from pftrack.files import is_alive
 
 LOCK_NAME = ".lock"
+_held: set[int] = set()  # descriptors of the locks of this process
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
 
 
@@ -30,16 +31,28 @@ def locked(folder: Path) -> Iterator[int]:
     """
     made = _make(folder)
     descriptor = _take(folder)
+    _held.add(descriptor)
     try:
         sweep(folder)
         yield descriptor
     finally:
-        with suppress(OSError):
-            (folder / LOCK_NAME).unlink()
-        os.close(descriptor)
-        for path in made:
-            with suppress(OSError):  # not empty: then there are results
-                path.rmdir()
+        if descriptor in _held:  # not in a fork of the process that took it
+            _held.remove(descriptor)
+            with suppress(OSError):
+                (folder / LOCK_NAME).unlink()
+            os.close(descriptor)
+            for path in made:
+                with suppress(OSError):  # not empty: then there are results
+                    path.rmdir()
+
+
+def _leave_to_parent() -> None:
+    """In a fork: a lock ends with the process that took it, not with the last of its workers."""
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def check_writable(folder: Path) -> None:

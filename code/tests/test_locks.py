@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,24 @@ def test_the_second_process_is_refused_and_told_who_is_first(tmp_path: Path) -> 
     with locked(folder):  # the dead hold nothing
         assert [path.name for path in folder.iterdir()] == [".lock"]
     assert folder.is_dir() and not list(folder.iterdir())
+
+
+def test_a_lock_ends_with_its_process_and_not_with_its_workers(tmp_path: Path) -> None:
+    """A loader's worker outlives a killed training by seconds."""
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with locked(tmp_path):
+            if os.fork() == 0:  # the worker, which lives as long as the test's end of the pipe
+                os.close(theirs)
+                os.read(ours, 1)
+                os._exit(0)
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.close(ours)
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    with locked(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    os.close(theirs)
 
 
 def test_a_failure_leaves_no_folder_behind_and_results_stay(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from pftrack.errors import UserError
 from pftrack.nuscenes.versions import INFO_TAG, MINI, TEST, TRAINVAL, version_folder
@@ -35,13 +36,16 @@ def main() -> int:
     version = versions[args.version]
     version_folder(args.root_path, version)
     from pftrack.conversion.run import convert_folder
+    from pftrack.locks import locked
 
-    convert_folder(
-        args.root_path,
-        version,
-        args.out_dir or args.root_path,
-        args.extra_tag,
-        forecasting=args.forecasting,
-        workers=args.workers,
-    )
+    out_dir = args.out_dir or args.root_path
+    with locked(Path(out_dir)):
+        convert_folder(
+            args.root_path,
+            version,
+            out_dir,
+            args.extra_tag,
+            forecasting=args.forecasting,
+            workers=args.workers,
+        )
     return 0

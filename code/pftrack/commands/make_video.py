@@ -72,6 +72,7 @@ def main() -> int:
     root, version = find_dataset(args)
 
     from pftrack.datasets.infos import load_infos
+    from pftrack.locks import locked
     from pftrack.visualization.mosaic import Style
     from pftrack.visualization.scenes import find_infos, load_scenes
     from pftrack.visualization.video import (
@@ -109,6 +110,7 @@ def main() -> int:
         print(args.readme_picture)
         return 0
     out = args.out or (results[0].parent if results else Path("work_dirs")) / "video"
-    for path in make_videos(scenes, layers, out, options):
-        print(path)
+    with locked(out):
+        for path in make_videos(scenes, layers, out, options):
+            print(path)
     return 0

@@ -52,12 +52,12 @@ class TrackingEvaluation:
         )
         out_dir = self.folder / checkpoint.stem
         if world.size > 1:
-            dataset = build_split(job)
-            store = SceneStore(out_dir, job_identity(job, dataset))
-            lengths = {scene: len(indices) for scene, indices in dataset.scenes.items()}
-            mine = balance(lengths, world.size)[world.rank]
-            todo = [scene for scene in mine if store.load(scene) is None]
             try:
+                dataset = build_split(job)
+                store = SceneStore(out_dir, job_identity(job, dataset))
+                lengths = {scene: len(indices) for scene, indices in dataset.scenes.items()}
+                mine = balance(lengths, world.size)[world.rank]
+                todo = [scene for scene in mine if store.load(scene) is None]
                 work_on_scenes(job, dataset, todo, str(world.device), store, lambda frames: None)
             finally:  # the others wait, whatever happened here
                 distributed.barrier()

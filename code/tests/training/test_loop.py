@@ -110,6 +110,26 @@ def test_an_evaluation_has_its_checkpoint(tmp_path):
     assert seen == [("epoch_1.pth", True), ("epoch_2.pth", True)]
 
 
+@pytest.mark.parametrize(
+    "error", [UserError("no tables"), RuntimeError("out of memory"), KeyError(3)]
+)
+def test_a_failing_evaluation_ends_no_training(tmp_path, error, capsys):
+    """It is said, and changes nothing of what is trained afterwards."""
+
+    def evaluate(_path, _world):
+        torch.rand(7)
+        raise error
+
+    changes = {"checkpoint_config": {"interval": 1}, "evaluation": {"interval": 1}}
+    make_trainer(tmp_path / "failing", evaluate=evaluate, **changes).run()
+    said = capsys.readouterr().out
+    assert said.count("failed (") == 2 and said.count(": the training goes on") == 2
+    assert str(error) in said
+    make_trainer(tmp_path / "without", **changes).run()
+    assert logged(tmp_path / "failing") == logged(tmp_path / "without")
+    assert not (tmp_path / "failing" / "evaluations.json").exists()
+
+
 def test_bf16_trains(tmp_path):
     make_trainer(tmp_path, precision="bf16").run()
     losses = [line[2] for line in logged(tmp_path)]
