@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from contextlib import ExitStack
 from datetime import timedelta
@@ -137,12 +138,18 @@ class TrainLog:
         if self._tensorboard_folder is None:
             return
         if self._tensorboard is None:
-            # Not earlier: on a full disk its thread prints a traceback, the text log just raises.
             from torch.utils.tensorboard import SummaryWriter
 
+            threading.excepthook = _leave_to_caller
             self._tensorboard = SummaryWriter(str(self._tensorboard_folder))
         for name, value in values.items():
             self._tensorboard.add_scalar(f"{prefix}/{name}", value, iteration)
+
+
+def _leave_to_caller(args: threading.ExceptHookArgs) -> None:
+    """What TensorBoard's thread could not write is raised anew at the next write or at the end."""
+    if type(args.thread).__name__ != "_AsyncWriterThread":
+        threading.__excepthook__(args)
 
 
 def memory_mb() -> int:
