@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from pftrack.compatibility.libraries import MissingOperator
+
 # The disk's state, or a name that cannot be: no room, read-only, not ours to write... No bug.
 _DISK = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
@@ -36,7 +38,7 @@ def user_message(error: BaseException) -> str | None:
 
     A disk that is full or may not be written to is the user's to mend, wherever it was met.
     """
-    if isinstance(error, UserError):
+    if isinstance(error, (UserError, MissingOperator)):
         return str(error)
     if isinstance(error, OSError) and error.errno in _DISK:
         where = f" ({error.filename})" if error.filename else ""

@@ -22,8 +22,6 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from pftrack.errors import UserError
-
 MMCV_VERSION = "1.7.2"
 MMCV_VERSION_SHOWN_TO_MMDET3D = "1.7.0"
 NUMPY_ALIASES = {"bool": bool, "int": int, "float": float, "object": object, "long": int}
@@ -38,6 +36,10 @@ def add_numpy_aliases() -> None:
             setattr(np, name, builtin)
 
 
+class MissingOperator(RuntimeError):
+    """A compiled operator of mmcv was called where there is none: the user's to put right."""
+
+
 class _MissingOperators(ModuleType):
     """Stands for ``mmcv._ext``: any attribute is a function that says which operator is missing."""
 
@@ -46,7 +48,7 @@ class _MissingOperators(ModuleType):
             raise AttributeError(name)
 
         def missing(*_args: Any, **_kwargs: Any) -> Any:
-            raise UserError(
+            raise MissingOperator(
                 f"mmcv operator '{name}' is not compiled here: it needs the CUDA image: make build"
             )
 

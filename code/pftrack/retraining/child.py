@@ -44,13 +44,15 @@ def run_child(command: list[str], environment: dict[str, str], keep: int) -> int
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGTERM)
 
+    kept = os.dup(keep)  # a lock's own descriptor is closed in every fork (locks.py)
     child = subprocess.Popen(
         command,
         env={**os.environ, **environment},
-        pass_fds=[keep],
+        pass_fds=[kept],
         process_group=0,
         preexec_fn=end_with_parent,
     )
+    os.close(kept)
     handled = [n for n in _STOP if signal.getsignal(n) != signal.SIG_IGN]  # nohup, background jobs
     previous = {number: signal.signal(number, ask) for number in handled}
     try:

@@ -24,6 +24,7 @@ from pftrack.registry import build_model
 
 CONFIG = train.CONFIGS / "f3_demo.py"
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
