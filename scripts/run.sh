@@ -62,7 +62,7 @@ options=(--rm)
 [ -t 0 ] && [ -t 1 ] || options+=(-T)
 # Settings of the libraries underneath work as they do natively.
 while read -r name; do options+=(-e "$name"); done < <(
-  compgen -e | grep -E '^(GLOO|MKL|NCCL|OMP|PYTORCH|TORCH_NCCL|TQDM)_|^MAX_RESTARTS$' || true
+  compgen -e | grep -E '^(GLOO|MKL|NCCL|OMP|PYTORCH|TORCH_NCCL|TQDM)_|^(MAX_RESTARTS|JOIN_TIMEOUT)$' || true
 )
 # Ports: 'run' publishes them only when told so, and with the host's network there is nothing to publish.
 if [ "$service" = jupyter ] && [ "$NETWORK_MODE" != host ]; then options+=(--service-ports); fi
