@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
 ##@ Variables: where it runs
-RUNTIME ?= auto## auto (Docker when an engine answers), docker or native
+RUNTIME ?= auto## auto (Docker, then Podman, when one answers), docker, podman or native
 IMAGE ?=## container image; default pf-track:VARIANT; one in a registry is pulled
 VARIANT ?=## cuda, cpu or dev; default cuda on a machine with NVIDIA GPUs, else cpu
 CUDA ?=## 13 or 12, PyTorch's CUDA; default: 12 where driver (525 to 579) or GPU (Volta) is too old for 13

@@ -102,7 +102,7 @@ check_values() {
     esac
     [[ ${!name} != *$'\n'* ]] || problem "$name: a line break in a value"
   done
-  one_of RUNTIME auto docker native
+  one_of RUNTIME auto docker podman native
   [ -z "$VARIANT" ] || one_of VARIANT cuda cpu dev
   [ -z "$CUDA" ] || one_of CUDA 12 13
   one_of DEVICE auto cpu cuda
@@ -279,6 +279,7 @@ build_command() {
       local checkpoint=$found
       reading "$checkpoint"
       options=(--gpus "$GPUS" --split "$SPLIT")
+      # shellcheck disable=SC2153 # a variable of make's
       [ "$target" != eval ] || options+=(--engine "$ENGINE")
       add_config
       if [ -n "$WORK_DIR" ]; then
