@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
 ##@ Variables: where it runs
-RUNTIME ?= auto## auto (Docker when an engine answers), docker or native
+RUNTIME ?= auto## auto (Docker, then Podman, when one answers), docker, podman or native
 IMAGE ?=## container image; default pf-track:VARIANT; one in a registry is pulled
 VARIANT ?=## cuda, cpu or dev; default cuda on a machine with NVIDIA GPUs, else cpu
 CUDA ?=## 13 or 12, PyTorch's CUDA; default: 12 where driver (525 to 579) or GPU (Volta) is too old for 13
@@ -20,6 +20,8 @@ GPUS ?=## GPUs; 0 is the CPU; default 8 for training, 1 for the rest
 NNODES ?= 1## machines that train together
 NODE_RANK ?= 0## this machine's number, from 0
 MASTER_ADDR ?=## address of machine 0, when NNODES is more than 1
+MASTER_PORT ?=## port of machine 0 where all meet; default 29500
+LOCAL_ADDR ?=## this machine's address for the others; default: the one it has towards MASTER_ADDR
 
 ##@ Variables: what it works on
 RES ?= 800x320## image size: 800x320 or 1600x640
@@ -56,7 +58,7 @@ EXTRA_CA ?=## file of certificate authorities, used while building, in no layer
 NETRC ?=## file of credentials for the mirrors, used while building, in no layer
 
 # The names above; no shell is asked for them, since make would hand it the values.
-NAMES := RUNTIME IMAGE VARIANT CUDA PYTHON DEVICE GPUS NNODES NODE_RANK MASTER_ADDR RES HEAD CONFIG WORK_DIR \
+NAMES := RUNTIME IMAGE VARIANT CUDA PYTHON DEVICE GPUS NNODES NODE_RANK MASTER_ADDR MASTER_PORT LOCAL_ADDR RES HEAD CONFIG WORK_DIR \
   LOAD_FROM RESUME CKPT RESULT SCENES SPLIT ENGINE FORMAT SLOTS PRECISION NUSCENES VERSION WORKERS OUT \
   ONLY TRAIN GOLDEN PORT ARGS TORCH_CUDA_ARCH_LIST MAX_JOBS BASE_IMAGE DEBIAN_MIRROR PIP_INDEX_URL \
   EXTRA_CA NETRC

@@ -101,20 +101,54 @@ gpu_problem() {
   fi
 }
 
+# engine_answers ENGINE: docker or podman (which some systems call docker as well)
 engine_answers() {
-  command -v docker >/dev/null && timeout 10 docker info >/dev/null 2>&1
+  command -v "$1" >/dev/null && timeout 10 "$1" info >/dev/null 2>&1 &&
+    { [ "$1" = podman ] || [[ $(docker --version) != podman* ]]; }
 }
 
-# pick_runtime: "docker" or "native" from RUNTIME (auto, docker, native)
+# find_compose ENGINE: the command in $compose; fails where there is none
+find_compose() {
+  if "$1" compose version >/dev/null 2>&1; then
+    compose=("$1" compose)
+  elif [ "$1" = docker ] && command -v docker-compose >/dev/null; then
+    compose=(docker-compose)
+  elif [ "$1" = podman ] && podman_compose=$(podman-compose --version 2>/dev/null) &&
+    [[ $podman_compose =~ version[[:space:]]+([0-9.]+) ]] && ! older "${BASH_REMATCH[1]}" "$oldest_podman_compose"; then
+    compose=(podman-compose --in-pod=false)
+  else
+    return 1
+  fi
+}
+oldest_podman_compose=1.1 # before: 'run' leaves out the folders that --read and --write name
+
+# pick_engine: docker or podman, as RUNTIME says, else the first that answers; fails where none does
+pick_engine() {
+  local engine
+  for engine in docker podman; do
+    if [ "${RUNTIME:-auto}" = "$engine" ] || [[ ${RUNTIME:-auto} =~ ^(auto|native)$ ]]; then
+      ! engine_answers "$engine" || { echo "$engine" && return; }
+    fi
+  done
+  return 1
+}
+
+# pick_runtime: docker, podman or native, from RUNTIME (auto or one of them)
 pick_runtime() {
   case ${RUNTIME:-auto} in
     native) echo native ;;
-    docker)
-      engine_answers || die "RUNTIME=docker: no Docker engine answers here; start one, or use RUNTIME=native"
-      echo docker
+    docker) pick_engine || die "RUNTIME=docker: no Docker engine answers here; start one, or use RUNTIME=native" ;;
+    podman) pick_engine || die "RUNTIME=podman: Podman is not installed or does not work here ('podman info'); use RUNTIME=native" ;;
+    auto)
+      if engine_answers docker; then
+        echo docker
+      elif engine_answers podman && find_compose podman; then
+        echo podman
+      else
+        echo native
+      fi
       ;;
-    auto) if engine_answers; then echo docker; else echo native; fi ;;
-    *) die "RUNTIME=$RUNTIME: must be auto, docker or native" ;;
+    *) die "RUNTIME=$RUNTIME: must be auto, docker, podman or native" ;;
   esac
 }
 
@@ -123,14 +157,20 @@ uses_gpus() {
   [ "$VARIANT" != cpu ] && [ "$(gpu_count)" -gt 0 ]
 }
 
-# engine_knows_gpus: NVIDIA's container toolkit, as a runtime of the engine or as the hook beside it
+# engine_knows_gpus: NVIDIA's container toolkit: for Docker a runtime of the engine or the hook beside it, for
+# Podman a description of the GPUs (CDI)
 engine_knows_gpus() {
+  if [ "$engine" = podman ]; then
+    grep -qs 'nvidia.com/gpu' /etc/cdi/* /var/run/cdi/*
+    return
+  fi
   [[ $(docker info --format '{{json .Runtimes}}' 2>/dev/null) == *nvidia* ]] ||
     command -v nvidia-container-runtime-hook >/dev/null
 }
 
-# container_settings: what the compose files read from the environment
+# container_settings ENGINE: what the compose files read from the environment; $engine
 container_settings() {
+  engine=$1
   if [ -z "${VARIANT:-}" ]; then
     if [ "$(gpu_count)" -gt 0 ]; then VARIANT=cuda; else VARIANT=cpu; fi
   fi
@@ -146,24 +186,33 @@ container_settings() {
   REVISION=${REVISION:-$(git -C "$root" describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null || echo unknown)}
   # An engine without a bridge network (some servers and build machines) leaves the host's; several
   # nodes talk to each other over the host's as well.
+  local bridge=bridge
+  [ "$engine" = docker ] || bridge=podman # its name for it
   if [ -z "${NETWORK_MODE:-}" ]; then
     NETWORK_MODE=bridge
-    if [ "${NNODES:-1}" != 1 ] || ! docker network inspect bridge >/dev/null 2>&1; then
+    if [ "${NNODES:-1}" != 1 ] || ! "$engine" network inspect "$bridge" >/dev/null 2>&1; then
       NETWORK_MODE=host
     fi
   fi
   export VARIANT CUDA IMAGE HOST_UID HOST_GID PROJECT_DIR NUSCENES_DIR REVISION NETWORK_MODE
 
-  compose_files=(-f "$root/compose.yaml")
-  if uses_gpus; then compose_files+=(-f "$root/compose.gpu.yaml"); fi
+  local files=(-f "$root/compose.yaml") gpus=compose.gpu.yaml
+  if [ "$engine" = podman ]; then
+    # Without root's rights the caller's id is mapped to itself, so that results belong to the caller.
+    USERNS_MODE=host
+    [ "$HOST_UID" = 0 ] || USERNS_MODE=keep-id
+    export USERNS_MODE
+    files+=(-f "$root/compose.podman.yaml")
+    gpus=compose.podman-gpu.yaml
+  fi
+  if uses_gpus; then files+=(-f "$root/$gpus"); fi
   # Both generations of compose; the older one builds with BuildKit only when told so.
   export DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1
-  if docker compose version >/dev/null 2>&1; then
-    compose=(docker compose)
-  elif command -v docker-compose >/dev/null; then
-    compose=(docker-compose)
-  else
-    die "neither 'docker compose' nor 'docker-compose' is installed: install one, or use RUNTIME=native"
-  fi
-  compose+=(--project-directory "$root" "${compose_files[@]}")
+  find_compose "$engine" || case $engine in
+    docker) die "neither 'docker compose' nor 'docker-compose' is installed: install one, or use RUNTIME=native" ;;
+    podman) die "neither 'podman compose' nor podman-compose $oldest_podman_compose or newer is installed: install one (pip install podman-compose), or use RUNTIME=native" ;;
+  esac
+  # podman-compose takes the first file's folder, which is the same.
+  [ "$engine" = podman ] || compose+=(--project-directory "$root")
+  compose+=("${files[@]}")
 }

@@ -49,20 +49,22 @@ if [ "$runtime" = native ]; then
   exec "$@"
 fi
 
-container_settings
-echo "runtime: docker (image $IMAGE; RUNTIME=native runs without it)" >&2
+container_settings "$runtime"
+echo "runtime: $runtime (image $IMAGE; RUNTIME=native runs without it)" >&2
 if uses_gpus && ! engine_knows_gpus; then
-  die "this machine has NVIDIA GPUs, but its Docker engine has no NVIDIA container toolkit: install that, or use RUNTIME=native, or VARIANT=cpu"
+  todo="install that"
+  [ "$runtime" = docker ] || todo="install that, then 'nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml'"
+  die "this machine has NVIDIA GPUs, but its ${runtime^} engine has no NVIDIA container toolkit: $todo, or use RUNTIME=native, or VARIANT=cpu"
 fi
 problem=$(gpu_problem)
 if uses_gpus && [ -n "$problem" ]; then die "$problem, VARIANT=cpu too"; fi
-docker image inspect "$IMAGE" >/dev/null 2>&1 || "$root/scripts/setup_docker.sh"
+"$runtime" image inspect "$IMAGE" >/dev/null 2>&1 || "$root/scripts/setup_image.sh"
 mkdir -p "$root/code/work_dirs" "$root/checkpoints" "$NUSCENES_DIR"
 options=(--rm)
 [ -t 0 ] && [ -t 1 ] || options+=(-T)
 # Settings of the libraries underneath work as they do natively.
-while read -r name; do options+=(-e "$name"); done < <(
-  compgen -e | grep -E '^(GLOO|MKL|NCCL|OMP|PYTORCH|TORCH_NCCL|TQDM)_|^MAX_RESTARTS$' || true
+while read -r name; do options+=(-e "$name=${!name}"); done < <(
+  compgen -e | grep -E '^(GLOO|MKL|NCCL|OMP|PYTORCH|TORCH_NCCL|TQDM)_|^(MAX_RESTARTS|JOIN_TIMEOUT)$' || true
 )
 # Ports: 'run' publishes them only when told so, and with the host's network there is nothing to publish.
 if [ "$service" = jupyter ] && [ "$NETWORK_MODE" != host ]; then options+=(--service-ports); fi

@@ -6,4 +6,5 @@ set -euo pipefail
 
 runtime=$(pick_runtime)
 echo "runtime: $runtime" >&2
-exec "$root/scripts/setup_$runtime.sh"
+if [ "$runtime" = native ]; then exec "$root/scripts/setup_native.sh"; fi
+exec "$root/scripts/setup_image.sh"

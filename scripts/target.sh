@@ -28,7 +28,7 @@ goals=("$@")
 
 anywhere="RUNTIME IMAGE VARIANT CUDA PYTHON DEVICE"
 # What the scripts and tools read from the environment; the other values are options of commands.
-passed=" $anywhere NNODES NODE_RANK MASTER_ADDR PORT TORCH_CUDA_ARCH_LIST MAX_JOBS BASE_IMAGE DEBIAN_MIRROR \
+passed=" $anywhere NNODES NODE_RANK MASTER_ADDR MASTER_PORT LOCAL_ADDR PORT TORCH_CUDA_ARCH_LIST MAX_JOBS BASE_IMAGE DEBIAN_MIRROR \
   PIP_INDEX_URL EXTRA_CA NETRC "
 image="TORCH_CUDA_ARCH_LIST MAX_JOBS BASE_IMAGE DEBIAN_MIRROR PIP_INDEX_URL EXTRA_CA NETRC"
 reads() { # reads TARGET
@@ -39,14 +39,14 @@ reads() { # reads TARGET
     data) echo "NUSCENES VERSION WORKERS ARGS" ;;
     checkpoints) echo "ONLY ARGS" ;;
     inspect) echo "CKPT CONFIG ARGS" ;;
-    train-*) echo "GPUS NNODES NODE_RANK MASTER_ADDR RES HEAD CONFIG WORK_DIR LOAD_FROM RESUME NUSCENES VERSION ARGS" ;;
+    train-*) echo "GPUS NNODES NODE_RANK MASTER_ADDR MASTER_PORT LOCAL_ADDR RES HEAD CONFIG WORK_DIR LOAD_FROM RESUME NUSCENES VERSION ARGS" ;;
     eval) echo "GPUS CKPT CONFIG WORK_DIR SPLIT ENGINE NUSCENES VERSION ARGS" ;;
     detect) echo "GPUS CKPT CONFIG WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
     export) echo "CKPT CONFIG FORMAT SLOTS PRECISION OUT ARGS" ;;
     doctor) echo "NUSCENES ARGS" ;;
     gpu-check) echo "ONLY ARGS" ;;
     report) echo "RESULT WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
-    reproduce) echo "GPUS NNODES NODE_RANK MASTER_ADDR TRAIN HEAD ONLY RES WORK_DIR NUSCENES VERSION ARGS" ;;
+    reproduce) echo "GPUS NNODES NODE_RANK MASTER_ADDR MASTER_PORT LOCAL_ADDR TRAIN HEAD ONLY RES WORK_DIR NUSCENES VERSION ARGS" ;;
     video) echo "RESULT SCENES WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
     picture) echo "RESULT OUT NUSCENES VERSION ARGS" ;;
     jupyter) echo "PORT ARGS" ;;
@@ -102,7 +102,7 @@ check_values() {
     esac
     [[ ${!name} != *$'\n'* ]] || problem "$name: a line break in a value"
   done
-  one_of RUNTIME auto docker native
+  one_of RUNTIME auto docker podman native
   [ -z "$VARIANT" ] || one_of VARIANT cuda cpu dev
   [ -z "$CUDA" ] || one_of CUDA 12 13
   one_of DEVICE auto cpu cuda
@@ -117,6 +117,7 @@ check_values() {
   number NNODES 1 4096
   number NODE_RANK 0 4095
   number PORT 1 65535
+  number MASTER_PORT 1 65535
   number WORKERS 0 256
   number MAX_JOBS 1 1024
   number SLOTS 1 100000
@@ -278,6 +279,7 @@ build_command() {
       local checkpoint=$found
       reading "$checkpoint"
       options=(--gpus "$GPUS" --split "$SPLIT")
+      # shellcheck disable=SC2153 # a variable of make's
       [ "$target" != eval ] || options+=(--engine "$ENGINE")
       add_config
       if [ -n "$WORK_DIR" ]; then

@@ -5,7 +5,8 @@ set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-engine_answers || die "no Docker engine answers here: the images cannot be tested"
+RUNTIME=$(pick_engine) || die "no Docker or Podman engine answers here: the images cannot be tested"
+export RUNTIME
 variants=(${VARIANT:+"$VARIANT"})
 if [ ${#variants[@]} -eq 0 ]; then
   variants=(cpu)

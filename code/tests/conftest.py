@@ -21,10 +21,11 @@ GOLDEN_PLACES = (CODE / "tests" / "golden", CODE.parents[1] / "shared" / "golden
 
 
 def _engine_answers() -> bool:
-    if shutil.which("docker") is None:
+    engine = os.environ.get("RUNTIME", "docker")
+    if shutil.which(engine) is None:
         return False
     try:
-        return subprocess.run(["docker", "info"], capture_output=True, timeout=20).returncode == 0
+        return subprocess.run([engine, "info"], capture_output=True, timeout=20).returncode == 0
     except subprocess.TimeoutExpired:
         return False
 
@@ -48,7 +49,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if "docker" not in expression or "not docker" in expression:
             reason = "container tests take an image: make test-images"
         elif not _engine_answers():
-            reason = "no Docker engine answers here"
+            reason = "no container engine answers here"
         else:
             return
         for item in docker:

@@ -185,6 +185,12 @@ def docker() -> list[Finding]:
         what = "not installed" if shutil.which("docker") is None else "no engine answers"
         if asked:
             return [Finding("Docker", f"{what}: start one, or RUNTIME=native", "WRONG")]
+        library = REPOSITORY / "scripts" / "lib.sh"
+        runtime = _answer("bash", "-c", '. "$0" && pick_runtime', str(library)) or ""
+        if runtime.strip() == "podman":
+            return [Finding("Podman", "make runs in its containers (or RUNTIME=native)")]
+        if os.environ.get("RUNTIME") == "podman":
+            return [Finding("Podman", "it or its compose is missing, or RUNTIME=native", "WRONG")]
         return [Finding("Docker", f"{what}: make runs natively, in .venv")]
     if os.environ.get("RUNTIME") == "native":
         return [Finding("Docker", "an engine answers; RUNTIME=native runs without it")]

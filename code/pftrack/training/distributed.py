@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,10 @@ import torch
 import torch.distributed as dist
 
 from pftrack.devices import choose_device
+from pftrack.errors import UserError
+from pftrack.training import rendezvous
+
+_COLLECTIVE = timedelta(minutes=30)  # a process that evaluates keeps the others waiting
 
 
 @dataclass(frozen=True)
@@ -27,19 +32,51 @@ class World:
         return self.rank == 0
 
 
-def start(wanted_device: str) -> World:
-    """Join the process group that torchrun's environment variables describe, if any."""
+def start(wanted_device: str, alone: bool = False) -> World:
+    """Join the process group that torchrun's environment variables describe, if any.
+
+    Args:
+        alone: be one process whatever they describe.
+
+    Raises:
+        UserError: the other processes were not there within JOIN_TIMEOUT.
+    """
     env = os.environ
-    size, rank = int(env.get("WORLD_SIZE", 1)), int(env.get("RANK", 0))
-    local_rank = int(env.get("LOCAL_RANK", 0))
+    grouped = not alone and "WORLD_SIZE" in env and "MASTER_ADDR" in env
+    size = 1 if alone else int(env.get("WORLD_SIZE", 1))
+    rank = 0 if alone else int(env.get("RANK", 0))
+    local_rank = 0 if alone else int(env.get("LOCAL_RANK", 0))
     device = choose_device(wanted_device, local_rank, int(env.get("LOCAL_WORLD_SIZE", 1)))
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    if "WORLD_SIZE" in env and "MASTER_ADDR" in env:
-        backend = "nccl" if device.type == "cuda" else "gloo"
-        device_id = device if device.type == "cuda" else None
-        dist.init_process_group(backend, timeout=timedelta(minutes=30), device_id=device_id)
+    if grouped:
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            store=dist.PrefixStore("default_pg", _meet()),
+            rank=rank,
+            world_size=size,
+            timeout=_COLLECTIVE,
+            device_id=device if device.type == "cuda" else None,
+        )
     return World(rank, local_rank, size, device)
+
+
+def _meet() -> dist.Store:
+    """The store of the process group, once every process has come to it."""
+    patience = rendezvous.patience()
+    begun = time.monotonic()
+    try:
+        store, _, _ = next(dist.rendezvous("env://", timeout=timedelta(seconds=patience)))
+    except dist.DistError as error:
+        if time.monotonic() - begun < 0.9 * patience:  # another one died: torchrun starts all again
+            raise
+        raise UserError(
+            f"process {os.environ.get('RANK')} did not meet the others at "
+            f"{os.environ['MASTER_ADDR']}:{os.environ.get('MASTER_PORT')} within {patience} s "
+            "(JOIN_TIMEOUT): are all started, and may the machines reach each other on all ports?"
+        ) from error
+    store.set_timeout(_COLLECTIVE)
+    return store
 
 
 def stop() -> None:

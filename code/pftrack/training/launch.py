@@ -27,7 +27,8 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-from pftrack.errors import fail, user_message
+from pftrack.errors import UserError, fail, user_message
+from pftrack.training import rendezvous
 
 _MISTAKE = "PFTRACK_MISTAKE_FILE"  # variable with the file that holds the first mistake
 _BEGUN = "PFTRACK_LAUNCHED"  # variable with the time the launcher began, s
@@ -35,9 +36,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> int:
-    """Run torchrun. Returns 0 or 1; leaves with 2 and one line after a worker's mistake."""
+    """Run torchrun. Returns 0 or 1; leaves with 2 and one line after a mistake of the user's, a
+    worker's or one that keeps the machines from meeting."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous.api import RendezvousError
     from torch.distributed.run import parse_args, run
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
@@ -49,8 +52,15 @@ def main(arguments: list[str]) -> int:
         os.environ[_MISTAKE] = str(mistake)
         os.environ[_BEGUN] = str(time.time())
         signals = "--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
+        args = parse_args([signals, *arguments])
+        point = None
         try:
-            run(parse_args([signals, *arguments]))
+            point = rendezvous.prepare(args)
+            run(args)
+        except UserError as error:
+            fail(str(error))
+        except RendezvousError as error:
+            fail(str(rendezvous.explain(error, point)))
         except ChildFailedError as error:
             if mistake.is_file():
                 fail(mistake.read_text())

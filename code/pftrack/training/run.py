@@ -60,7 +60,7 @@ def run_training(request: Request) -> int:
 
     cfg = load_config(request.config_file, list(request.overrides))
     settings = _with_request(read_settings(cfg), request)
-    world = distributed.start(request.device)
+    world = distributed.start(request.device, alone=request.dry_run)
     work_dir = request.work_dir or Path(cfg.get("work_dir") or _default_work_dir(request))
     try:
         with (

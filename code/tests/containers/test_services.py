@@ -1,6 +1,6 @@
 """The services as real containers, started the way users start them (make test-images).
 
-IMAGE and VARIANT come from the environment, as for every make target.
+RUNTIME (docker or podman), IMAGE and VARIANT come from the environment, as for every make target.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pytest
 
 from pftrack.paths import REPOSITORY
 
+ENGINE = os.environ.get("RUNTIME", "docker")
 VARIANT = os.environ.get("VARIANT", "cpu")
 IMAGE = os.environ.get("IMAGE", f"pf-track:{VARIANT}")
 SERVICES = ("train", "eval", "test", "data", "jupyter", "shell")
@@ -55,13 +56,13 @@ print(json.dumps({
 """
 
 
-def docker(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["docker", *arguments], capture_output=True, text=True, **options)
+def engine(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([ENGINE, *arguments], capture_output=True, text=True, **options)
 
 
 def labels() -> dict[str, str]:
     """The image's labels."""
-    return json.loads(docker("image", "inspect", IMAGE, "-f", "{{json .Config.Labels}}").stdout)
+    return json.loads(engine("image", "inspect", IMAGE, "-f", "{{json .Config.Labels}}").stdout)
 
 
 def in_service(service: str, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -69,7 +70,7 @@ def in_service(service: str, *command: str, **variables: str) -> subprocess.Comp
     return subprocess.run(
         ["scripts/run.sh", service, *command],
         cwd=REPOSITORY,
-        env=os.environ | {"RUNTIME": "docker", "IMAGE": IMAGE, "VARIANT": VARIANT, **variables},
+        env=os.environ | {"RUNTIME": ENGINE, "IMAGE": IMAGE, "VARIANT": VARIANT, **variables},
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
@@ -137,17 +138,17 @@ print(get_compiling_cuda_version())
 def test_image_alone_works_for_any_user_without_network_or_mounts():
     program = "import getpass, pftrack, torch; print(getpass.getuser())"
     command = ("--rm", "--network=none", "--read-only", "--tmpfs=/tmp", "--user=12345:6789", IMAGE)
-    done = docker("run", *command, "python", "-W", "ignore", "-c", program)
+    done = engine("run", *command, "python", "-W", "ignore", "-c", program)
     assert (done.returncode, done.stdout.strip()) == (0, "user12345"), done.stderr
-    assert docker("run", "--rm", "--network=none", IMAGE, "id", "-u").stdout.strip() == "1000"
+    assert engine("run", "--rm", "--network=none", IMAGE, "id", "-u").stdout.strip() == "1000"
 
 
 def test_image_holds_the_code_and_nothing_private():
-    found = docker("run", "--rm", "--network=none", IMAGE, "ls", "-A", "..").stdout.split()
+    found = engine("run", "--rm", "--network=none", IMAGE, "ls", "-A", "..").stdout.split()
     assert {"code", "docker", "docs", "notebooks", "scripts", "Makefile", "LICENSE"} <= set(found)
     assert not {".git", ".env", ".venv", "shared"} & set(found)
     private = shlex.split("-name '*.pth' -not -path '*/demo/*' -o -path '*/data/*'")
-    inside = docker("run", "--rm", "--network=none", IMAGE, "find", "..", *private)
+    inside = engine("run", "--rm", "--network=none", IMAGE, "find", "..", *private)
     assert inside.stdout == ""
     assert labels()["org.opencontainers.image.licenses"] == "Apache-2.0"
 
@@ -157,11 +158,11 @@ def test_image_names_its_commit_and_carries_no_build_secret():
     program = "from pftrack.revision import git_state; print(git_state())"
     command = ("--rm", "--network=none", IMAGE, "python", "-W", "ignore", "-c", program)
     commit = labels()["org.opencontainers.image.revision"].removesuffix("-dirty")
-    done = docker("run", *command)
+    done = engine("run", *command)
     assert f"'git_commit': '{commit}'" in done.stdout, done.stderr
-    secrets = docker("run", "--rm", "--network=none", IMAGE, "find", "/run/secrets", "-type", "f")
+    secrets = engine("run", "--rm", "--network=none", IMAGE, "find", "/run/secrets", "-type", "f")
     assert secrets.stdout == ""
-    assert "BEGIN CERTIFICATE" not in docker("history", "--no-trunc", IMAGE).stdout
+    assert "BEGIN CERTIFICATE" not in engine("history", "--no-trunc", IMAGE).stdout
 
 
 @pytest.mark.skipif(VARIANT != "dev", reason="VARIANT=dev adds tools")
@@ -177,7 +178,7 @@ def jupyter(tmp_path: Path) -> Iterator[tuple[str, str]]:
     server = subprocess.Popen(
         ["make", "jupyter", "PORT=18888"],
         cwd=REPOSITORY,
-        env=os.environ | {"RUNTIME": "docker", "IMAGE": IMAGE, "VARIANT": VARIANT},
+        env=os.environ | {"RUNTIME": ENGINE, "IMAGE": IMAGE, "VARIANT": VARIANT},
         stdout=subprocess.PIPE,
         stderr=log,
         stdin=subprocess.DEVNULL,
@@ -193,10 +194,10 @@ def jupyter(tmp_path: Path) -> Iterator[tuple[str, str]]:
         log.seek(0)
         pytest.fail(f"no address printed: {log.read()}")
     finally:
-        for container in docker("ps", "-q", "--filter", f"ancestor={IMAGE}").stdout.split():
-            name = docker("inspect", "-f", "{{.Name}}", container).stdout
+        for container in engine("ps", "-q", "--filter", f"ancestor={IMAGE}").stdout.split():
+            name = engine("inspect", "-f", "{{.Name}}", container).stdout
             if "jupyter" in name:
-                docker("stop", "-t", "10", container)
+                engine("stop", "-t", "10", container)
         server.wait(60)
 
 
@@ -220,8 +221,8 @@ def test_jupyter_answers_only_with_its_token(jupyter: tuple[str, str]):
     assert status_of(f"{address}/api/status?token={token}") == 200
     assert status_of(f"{address}/api/status?token={'0' * len(token)}") == 403
     assert listening_on(18888) == {"127.0.0.1"}
-    container = docker("ps", "-q", "--filter", "name=jupyter").stdout.split()[0]
-    assert docker("exec", container, "../scripts/jupyter_health.sh").returncode == 0
+    container = engine("ps", "-q", "--filter", "name=jupyter").stdout.split()[0]
+    assert engine("exec", container, "../scripts/jupyter_health.sh").returncode == 0
 
 
 def listening_on(port: int) -> set[str]:

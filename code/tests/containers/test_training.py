@@ -10,6 +10,7 @@ import pytest
 
 from pftrack.paths import REPOSITORY
 
+ENGINE = os.environ.get("RUNTIME", "docker")
 VARIANT = os.environ.get("VARIANT", "cpu")
 CONFIG = "projects/configs/tracking/demo/f1_demo.py"
 
@@ -17,8 +18,8 @@ pytestmark = pytest.mark.docker
 
 
 def run(*command: str) -> str:
-    """A command in the project under RUNTIME=docker; its output."""
-    settings = {"RUNTIME": "docker", "VARIANT": VARIANT}
+    """A command in the project under the engine; its output."""
+    settings = {"RUNTIME": ENGINE, "VARIANT": VARIANT}
     settings["IMAGE"] = os.environ.get("IMAGE", f"pf-track:{VARIANT}")
     done = subprocess.run(
         command,
@@ -50,7 +51,7 @@ def test_step_one_trains_on_generated_data_on_the_cpu():
         printed = run(
             "make", "train-f1", *arguments, f"ARGS=--no-validate --cfg-options {' '.join(changes)}"
         )
-        assert "runtime: docker" in printed
+        assert f"runtime: {ENGINE}" in printed
         assert "loss" in printed
         checkpoint = folder / "f1" / "latest.pth"
         assert checkpoint.stat().st_size > 1_000_000

@@ -53,7 +53,7 @@ def project(tmp_path: Path) -> Path:
     root = tmp_path / "project"
     shutil.copytree(REPOSITORY / "scripts", root / "scripts")
     shutil.copytree(REPOSITORY / "docker", root / "docker")
-    for name in ("Makefile", "compose.yaml", "compose.gpu.yaml"):
+    for name in ("Makefile", *(path.name for path in REPOSITORY.glob("compose*.yaml"))):
         shutil.copy(REPOSITORY / name, root)
     (root / "code" / "work_dirs").mkdir(parents=True)
     (root / "checkpoints" / "f3_all").mkdir(parents=True)
@@ -119,7 +119,7 @@ def test_help_lists_every_target_and_every_variable_with_its_default():
         (["build", "VARIANT=rocm"], "VARIANT=rocm: must be one of: cuda cpu dev"),
         (["setup", "CUDA=11"], "CUDA=11: must be one of: 12 13"),
         (["build", "MAX_JOBS=all"], "MAX_JOBS=all: must be a whole number"),
-        (["test", "RUNTIME=podman"], "RUNTIME=podman: must be one of: auto docker native"),
+        (["test", "RUNTIME=lxc"], "RUNTIME=lxc: must be one of: auto docker podman native"),
         (["train-f1", "GPU=0"], "unknown variable GPU"),
     ],
 )
@@ -349,7 +349,7 @@ def test_auto_uses_an_engine_that_answers_and_says_so(docker, project: Path):
     assert done.returncode == 0, done.stderr
     assert "runtime: docker (image pf-track:cpu" in done.stderr
     options = f"--project-directory {project} -f {project}/compose.yaml"
-    command = "run --rm -T -e TQDM_MININTERVAL test python -m pytest"
+    command = "run --rm -T -e TQDM_MININTERVAL=10 test python -m pytest"
     assert f"docker-compose {options} {command}\n" in calls
 
 
@@ -391,7 +391,7 @@ def test_an_old_driver_gets_the_image_with_cuda_12(docker, project: Path, nvidia
 
 def test_settings_of_the_libraries_underneath_reach_the_container(docker):
     _, calls = docker("test", NCCL_SOCKET_IFNAME="eth1", OMP_NUM_THREADS="4", SOMETHING="else")
-    assert "-e NCCL_SOCKET_IFNAME" in calls and "-e OMP_NUM_THREADS" in calls
+    assert "-e NCCL_SOCKET_IFNAME=eth1" in calls and "-e OMP_NUM_THREADS=4" in calls
     assert "SOMETHING" not in calls
 
 

@@ -37,7 +37,9 @@ RUN_BY = {
     "tools/reproduce.py": "tracking/test_scene_results.py",
     "tools/retrain.py": "processes/test_retraining.py",
     "tools/run_notebooks.py": "processes/test_notebooks.py",
-    "tools/slurm_train.sh": "processes/test_training_scripts.py",
+    "tools/slurm_eval.sh": "processes/test_slurm.py",
+    "tools/slurm_job.sh": "processes/test_slurm.py",
+    "tools/slurm_train.sh": "processes/test_slurm.py",
     "tools/test_tracking.py": "processes/test_inference_run.py",
     "tools/track_images.py": "deployment/test_example.py",
     "tools/train.py": "processes/test_training_cli.py",
@@ -50,7 +52,7 @@ RUN_BY = {
     "docker": "takes a container engine: containers/test_services.py where one answers",
     "tensorboard": "a foreign program that serves until it is stopped",
     "ssh": "takes a second machine",
-    "sbatch": "takes a Slurm cluster; tools/slurm_train.sh is run by test_training_scripts.py",
+    "sbatch": "takes Slurm: processes/test_slurm.py where it is installed",
 }
 
 

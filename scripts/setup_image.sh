@@ -4,9 +4,9 @@ set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-engine_answers || die "no Docker engine answers here; start one, or use RUNTIME=native"
-container_settings
+engine=$(pick_engine) || die "no Docker or Podman engine answers here; start one, or use RUNTIME=native"
+container_settings "$engine"
 if [[ $IMAGE =~ ^[^/]*[.:][^/]*/ ]]; then
-  exec docker pull "$IMAGE"
+  exec "$engine" pull "$IMAGE"
 fi
 exec "$root/scripts/build.sh"
