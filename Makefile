@@ -30,6 +30,7 @@ LOAD_FROM ?=## weights to start from; default: for step two the newest of step o
 RESUME ?= auto## auto (continue in WORK_DIR), no, or a checkpoint
 CKPT ?=## checkpoint: absolute, relative, or below checkpoints/
 RESULT ?=## results file of an evaluation
+RESULTS ?=## of compare: results files, in quotes; the first is what the others differ from
 SCENES ?=## scene names, separated by commas; default: all
 SPLIT ?= val## split to evaluate
 ENGINE ?= torch## what runs the network of eval: torch, static (fixed shapes) or onnx (ONNX Runtime)
@@ -57,7 +58,7 @@ NETRC ?=## file of credentials for the mirrors, used while building, in no layer
 
 # The names above; no shell is asked for them, since make would hand it the values.
 NAMES := RUNTIME IMAGE VARIANT CUDA PYTHON DEVICE GPUS NNODES NODE_RANK MASTER_ADDR RES HEAD CONFIG WORK_DIR \
-  LOAD_FROM RESUME CKPT RESULT SCENES SPLIT ENGINE FORMAT SLOTS PRECISION NUSCENES VERSION WORKERS OUT \
+  LOAD_FROM RESUME CKPT RESULT RESULTS SCENES SPLIT ENGINE FORMAT SLOTS PRECISION NUSCENES VERSION WORKERS OUT \
   ONLY TRAIN GOLDEN PORT ARGS TORCH_CUDA_ARCH_LIST MAX_JOBS BASE_IMAGE DEBIAN_MIRROR PIP_INDEX_URL \
   EXTRA_CA NETRC
 
@@ -122,7 +123,7 @@ train-f3: ## step two: the tracker on three-frame clips
 	$(run)
 
 ##@ Targets: evaluation
-.PHONY: eval detect export report reproduce video picture
+.PHONY: eval detect export report compare reproduce video picture
 eval: ## tracking with a checkpoint: metrics, forecasting metrics, report
 	$(run)
 detect: ## detection mAP and NDS of a checkpoint
@@ -130,6 +131,8 @@ detect: ## detection mAP and NDS of a checkpoint
 export: ## a checkpoint as one static graph with its description, compared with PyTorch
 	$(run)
 report: ## report (HTML, JSON, PNG) from an existing results file
+	$(run)
+compare: ## results files side by side: a table, and a page with classes, ranges, scenes and objects
 	$(run)
 reproduce: ## published checkpoints: published against measured numbers; TRAIN=1: retrain and compare
 	$(run)

@@ -46,6 +46,7 @@ reads() { # reads TARGET
     doctor) echo "NUSCENES ARGS" ;;
     gpu-check) echo "ONLY ARGS" ;;
     report) echo "RESULT WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
+    compare) echo "RESULTS WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
     reproduce) echo "GPUS NNODES NODE_RANK MASTER_ADDR TRAIN HEAD ONLY RES WORK_DIR NUSCENES VERSION ARGS" ;;
     video) echo "RESULT SCENES WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
     picture) echo "RESULT OUT NUSCENES VERSION ARGS" ;;
@@ -159,15 +160,20 @@ find_file() {
 hint_ckpt="e.g. CKPT=f3_all/final.pth ('make checkpoints' downloads the published ones)"
 hint_detector="e.g. LOAD_FROM=work_dirs/petr_f1_800x320/latest.pth, or LOAD_FROM=none for random weights"
 hint_config="e.g. CONFIG=projects/configs/tracking/petr/f3_q5_800x320.py"
+hint_results='e.g. RESULTS="work_dirs/a/results_nusc.json work_dirs/b/results_nusc.json"'
 hint_result="e.g. RESULT=work_dirs/.../results_nusc.json ('make eval' writes one)"
 
-# split_args: ARGS as words in $args; quotes group, nothing is expanded
-split_args() {
-  args=()
-  [ -n "$ARGS" ] || return 0
+# split_words NAME: the value of NAME as words in $words; quotes group, nothing is expanded
+split_words() {
+  words=()
+  [ -n "${!1}" ] || return 0
   local word
-  printf '%s\n' "$ARGS" | xargs printf '%s\0' >/dev/null 2>&1 || problem "ARGS=$ARGS: a quote is not closed"
-  while IFS= read -r -d '' word; do args+=("$word"); done < <(printf '%s\n' "$ARGS" | xargs printf '%s\0')
+  printf '%s\n' "${!1}" | xargs printf '%s\0' >/dev/null 2>&1 || problem "$1=${!1}: a quote is not closed"
+  while IFS= read -r -d '' word; do words+=("$word"); done < <(printf '%s\n' "${!1}" | xargs printf '%s\0')
+}
+split_args() {
+  split_words ARGS
+  args=(${words[@]+"${words[@]}"})
 }
 
 # --- commands -------------------------------------------------------------------------------------------
@@ -313,6 +319,23 @@ build_command() {
       [ -z "$split_given" ] || options+=(--split "$SPLIT")
       add_nuscenes --dataroot
       in_service eval python "tools/$tool" "$result" ${options[@]+"${options[@]}"}
+      ;;
+    compare)
+      split_words RESULTS
+      [ ${#words[@]} -ge 2 ] || problem "make compare takes two results files or more, $hint_results"
+      local results=() RESULTS
+      # shellcheck disable=SC2034 # find_file reads it by its name
+      for RESULTS in "${words[@]}"; do
+        find_file RESULTS "$hint_results"
+        reading "$(dirname "$found")"
+        results+=("$found")
+      done
+      : "${WORK_DIR:=$(dirname "$found")/compare}"
+      writing "$WORK_DIR"
+      options=(--out "$WORK_DIR")
+      [ -z "$split_given" ] || options+=(--split "$SPLIT")
+      add_nuscenes --dataroot
+      in_service eval python tools/compare.py "${results[@]}" "${options[@]}"
       ;;
     picture)
       : "${RESULT:=$OUT/eval/results_nusc.json}"

@@ -16,6 +16,7 @@ from pftrack.deployment.description import DEPLOYMENT_FILE
 from pftrack.devices import add_device_option, choose_devices
 from pftrack.errors import UserError
 from pftrack.files import read_json, write_json
+from pftrack.nuscenes.versions import TRAINVAL
 from pftrack.tracking.job import RUN_FILE, DataCheck, InferenceJob, tracking_section
 from pftrack.tracking.runner import InferenceRun, run_inference
 
@@ -275,6 +276,20 @@ def read_run_file(result: Path) -> RunFile | None:
         return None
     run = read_json(path, RunFile, "how the results were made,", "delete it, it is not necessary")
     return run if Path(run.result_path).name == result.name else None
+
+
+def tables_of(args: argparse.Namespace, result: Path) -> tuple[str, str, str]:
+    """(dataroot, version, split) that results belong to: as given, else as ``run.json`` says.
+
+    Args:
+        args: parsed ``add_table_options``.
+    """
+    run = read_run_file(result)
+    return (
+        args.dataroot or (run.data_root if run else "data/nuscenes"),
+        args.version or (run.version if run else TRAINVAL),
+        args.split or (run.job.split if run else "val"),
+    )
 
 
 def published_metrics(config: str) -> dict[str, float]:

@@ -28,6 +28,7 @@ TARGETS = [
     "eval",
     "detect",
     "report",
+    "compare",
     "reproduce",
     "checkpoints",
     "inspect",

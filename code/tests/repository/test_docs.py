@@ -18,6 +18,7 @@ RUN_BY = {
     "tools/battery.py": "laboratory/battery/test_battery.py",
     "tools/bench.py": "processes/test_tools.py",
     "tools/check_parity.py": "processes/test_tools.py",
+    "tools/compare.py": "commands/test_compare.py",
     "tools/create_data.py": "processes/test_command_lines.py",
     "tools/demo.py": "half an hour of CI: its stages' commands are run one by one, the order of "
     "stages and what an interruption leaves by processes/test_demo.py",
