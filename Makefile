@@ -31,6 +31,8 @@ RESUME ?= auto## auto (continue in WORK_DIR), no, or a checkpoint
 CKPT ?=## checkpoint: absolute, relative, or below checkpoints/
 RESULT ?=## results file of an evaluation
 RESULTS ?=## of compare: results files, in quotes; the first is what the others differ from
+METHOD ?= both## of the baseline: velocity, kalman or both
+BASELINE ?= 0## 1: eval sets tracking by detection over the tracker's own boxes beside it
 SCENES ?=## scene names, separated by commas; default: all
 SPLIT ?= val## split to evaluate
 ENGINE ?= torch## what runs the network of eval: torch, static (fixed shapes) or onnx (ONNX Runtime)
@@ -58,7 +60,7 @@ NETRC ?=## file of credentials for the mirrors, used while building, in no layer
 
 # The names above; no shell is asked for them, since make would hand it the values.
 NAMES := RUNTIME IMAGE VARIANT CUDA PYTHON DEVICE GPUS NNODES NODE_RANK MASTER_ADDR RES HEAD CONFIG WORK_DIR \
-  LOAD_FROM RESUME CKPT RESULT RESULTS SCENES SPLIT ENGINE FORMAT SLOTS PRECISION NUSCENES VERSION WORKERS OUT \
+  LOAD_FROM RESUME CKPT RESULT RESULTS METHOD BASELINE SCENES SPLIT ENGINE FORMAT SLOTS PRECISION NUSCENES VERSION WORKERS OUT \
   ONLY TRAIN GOLDEN PORT ARGS TORCH_CUDA_ARCH_LIST MAX_JOBS BASE_IMAGE DEBIAN_MIRROR PIP_INDEX_URL \
   EXTRA_CA NETRC
 
@@ -123,7 +125,7 @@ train-f3: ## step two: the tracker on three-frame clips
 	$(run)
 
 ##@ Targets: evaluation
-.PHONY: eval detect export report compare reproduce video picture
+.PHONY: eval detect export report baseline compare reproduce video picture
 eval: ## tracking with a checkpoint: metrics, forecasting metrics, report
 	$(run)
 detect: ## detection mAP and NDS of a checkpoint
@@ -131,6 +133,8 @@ detect: ## detection mAP and NDS of a checkpoint
 export: ## a checkpoint as one static graph with its description, compared with PyTorch
 	$(run)
 report: ## report (HTML, JSON, PNG) from an existing results file
+	$(run)
+baseline: ## tracking by detection, without learning, over detections (or a tracker's own boxes)
 	$(run)
 compare: ## results files side by side: a table, and a page with classes, ranges, scenes and objects
 	$(run)

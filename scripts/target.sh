@@ -40,12 +40,13 @@ reads() { # reads TARGET
     checkpoints) echo "ONLY ARGS" ;;
     inspect) echo "CKPT CONFIG ARGS" ;;
     train-*) echo "GPUS NNODES NODE_RANK MASTER_ADDR RES HEAD CONFIG WORK_DIR LOAD_FROM RESUME NUSCENES VERSION ARGS" ;;
-    eval) echo "GPUS CKPT CONFIG WORK_DIR SPLIT ENGINE NUSCENES VERSION ARGS" ;;
+    eval) echo "GPUS CKPT CONFIG WORK_DIR SPLIT ENGINE BASELINE NUSCENES VERSION ARGS" ;;
     detect) echo "GPUS CKPT CONFIG WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
     export) echo "CKPT CONFIG FORMAT SLOTS PRECISION OUT ARGS" ;;
     doctor) echo "NUSCENES ARGS" ;;
     gpu-check) echo "ONLY ARGS" ;;
     report) echo "RESULT WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
+    baseline) echo "RESULT METHOD WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
     compare) echo "RESULTS WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
     reproduce) echo "GPUS NNODES NODE_RANK MASTER_ADDR TRAIN HEAD ONLY RES WORK_DIR NUSCENES VERSION ARGS" ;;
     video) echo "RESULT SCENES WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
@@ -113,6 +114,8 @@ check_values() {
   one_of RES 800x320 1600x640
   one_of HEAD petr detr3d
   one_of TRAIN 0 1
+  one_of BASELINE 0 1
+  one_of METHOD velocity kalman both
   one_of VERSION v1.0-trainval v1.0-test v1.0-mini v1.0
   number GPUS 0 64
   number NNODES 1 4096
@@ -285,6 +288,7 @@ build_command() {
       reading "$checkpoint"
       options=(--gpus "$GPUS" --split "$SPLIT")
       [ "$target" != eval ] || options+=(--engine "$ENGINE")
+      [ "$target$BASELINE" != eval1 ] || options+=(--baseline)
       add_config
       if [ -n "$WORK_DIR" ]; then
         writing "$WORK_DIR"
@@ -306,10 +310,11 @@ build_command() {
       fi
       in_service eval python tools/export.py "$checkpoint" "${options[@]}"
       ;;
-    report | video)
+    report | baseline | video)
       find_file RESULT "$hint_result"
-      local result=$found tool=report.py
-      [ "$target" = report ] || tool=make_video.py
+      local result=$found tool=$target.py
+      [ "$target" != video ] || tool=make_video.py
+      [ "$target" != baseline ] || options+=(--method "$METHOD")
       writing "$(dirname "$result")"
       [ -z "$SCENES" ] || [ "$target" != video ] || options+=(--scenes "$SCENES")
       if [ -n "$WORK_DIR" ]; then

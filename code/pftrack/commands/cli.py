@@ -19,6 +19,7 @@ COMMANDS = {
     "export": "pftrack.commands.export",
     "evaluate": "pftrack.commands.evaluate",
     "report": "pftrack.commands.report",
+    "baseline": "pftrack.commands.baseline",
     "compare": "pftrack.commands.compare",
     "video": "pftrack.commands.make_video",
     "checkpoints": "pftrack.commands.download_checkpoints",

@@ -189,12 +189,19 @@ def find_config(config: str | None, checkpoint: Path) -> Path:
 
 
 def evaluate_and_report(
-    result: Path, dataroot: str, version: str, split: str, out_dir: Path, strict: bool = False
+    result: Path,
+    dataroot: str,
+    version: str,
+    split: str,
+    out_dir: Path,
+    strict: bool = False,
+    baseline: bool = False,
 ) -> dict[str, Any]:
     """Tracking and forecasting metrics of a results file, and its report, to ``out_dir``.
 
     Args:
         strict: every scene of the split must be there.
+        baseline: set what tracking by detection makes of the same boxes beside it.
 
     Returns:
         the metrics summary.
@@ -213,6 +220,13 @@ def evaluate_and_report(
     print()
     print(forecasting_table(forecasting))
     facts = report_facts(result, version, split)
+    if baseline:
+        from pftrack.baseline.run import evaluate_baselines
+        from pftrack.evaluation.text import columns_table
+
+        beside = evaluate_baselines(result, evaluation.truth, out_dir / "baseline")
+        facts.baselines = {name: e.tracking.overall for name, e in beside.items()}
+        print(f"\n{columns_table({'tracker': evaluation.tracking.overall, **facts.baselines})}")
     if evaluation.partial:
         facts.title += f" ({evaluation.partial})"
     paths = write_report(evaluation, facts, out_dir, forecasting)

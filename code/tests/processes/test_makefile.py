@@ -29,6 +29,7 @@ TARGETS = [
     "detect",
     "report",
     "compare",
+    "baseline",
     "reproduce",
     "checkpoints",
     "inspect",

@@ -15,6 +15,7 @@ from pftrack.paths import CODE, REPOSITORY
 # Where the suite runs what the documents name: a test file, or the reason why none does.
 # make's targets are one command each (test_makefile.py checks it); listed is what they run.
 RUN_BY = {
+    "tools/baseline.py": "commands/test_baseline.py",
     "tools/battery.py": "laboratory/battery/test_battery.py",
     "tools/bench.py": "processes/test_tools.py",
     "tools/check_parity.py": "processes/test_tools.py",

@@ -43,6 +43,7 @@ ORDER = (
     "tracking",
     "deployment.verification",
     "deployment.export",
+    "baseline",
     "training",
     "retraining",
     "commands",
