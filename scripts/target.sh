@@ -36,10 +36,10 @@ reads() { # reads TARGET
     setup | build | test-images) echo "ARGS" ;;
     demo) echo "OUT ARGS" ;;
     test | quick | notebooks | battery) echo "ARGS" ;;
-    data) echo "NUSCENES VERSION WORKERS ARGS" ;;
+    data) echo "NUSCENES VERSION WORKERS SPLIT ARGS" ;;
     checkpoints) echo "ONLY ARGS" ;;
     inspect) echo "CKPT CONFIG ARGS" ;;
-    train-*) echo "GPUS NNODES NODE_RANK MASTER_ADDR RES HEAD CONFIG WORK_DIR LOAD_FROM RESUME NUSCENES VERSION ARGS" ;;
+    train-*) echo "GPUS NNODES NODE_RANK MASTER_ADDR RES HEAD CONFIG WORK_DIR LOAD_FROM RESUME SPLIT NUSCENES VERSION ARGS" ;;
     eval) echo "GPUS CKPT CONFIG WORK_DIR SPLIT ENGINE BASELINE NUSCENES VERSION ARGS" ;;
     detect) echo "GPUS CKPT CONFIG WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
     export) echo "CKPT CONFIG FORMAT SLOTS PRECISION OUT ARGS" ;;
@@ -188,6 +188,17 @@ writing() { [[ $1 != /* ]] || outside+=(--write "$1"); }
 in_service() { # in_service SERVICE WORD...: outside and args are added
   command=(scripts/run.sh ${outside[@]+"${outside[@]}"} "$@" ${args[@]+"${args[@]}"})
 }
+# add_split: the split, when the user names one; a file of scene names becomes an absolute path
+add_split() {
+  [ -n "$split_given" ] || return 0
+  if [[ $SPLIT == *.txt || $SPLIT == */* ]]; then
+    find_file SPLIT "a split is a name, or a file of scene names ('pftrack split' makes one)"
+    reading "$found"
+    options+=(--split "$found")
+  else
+    options+=(--split "$SPLIT")
+  fi
+}
 add_nuscenes() { # add_nuscenes OPTION: where the data are, when the user says so
   if [ -n "$nuscenes_given" ]; then
     NUSCENES=$nuscenes_given
@@ -236,6 +247,7 @@ build_command() {
         writing "$found"
       fi
       [ -z "$WORKERS" ] || options+=(--workers "$WORKERS")
+      add_split
       in_service data python tools/create_data.py "$dataset" --root-path "$NUSCENES" --out-dir "$NUSCENES" \
         --extra-tag tracking_forecasting --version "$name" --forecasting ${options[@]+"${options[@]}"}
       ;;
@@ -279,6 +291,7 @@ build_command() {
           options+=(--load-from "$found")
           ;;
       esac
+      add_split
       add_nuscenes --nuscenes
       in_service train bash tools/dist_train.sh "$config" "$GPUS" "${options[@]}"
       ;;
@@ -286,7 +299,8 @@ build_command() {
       find_file CKPT "$hint_ckpt"
       local checkpoint=$found
       reading "$checkpoint"
-      options=(--gpus "$GPUS" --split "$SPLIT")
+      options=(--gpus "$GPUS")
+      add_split
       [ "$target" != eval ] || options+=(--engine "$ENGINE")
       [ "$target$BASELINE" != eval1 ] || options+=(--baseline)
       add_config
@@ -321,7 +335,7 @@ build_command() {
         writing "$WORK_DIR"
         options+=(--out "$WORK_DIR")
       fi
-      [ -z "$split_given" ] || options+=(--split "$SPLIT")
+      add_split
       add_nuscenes --dataroot
       in_service eval python "tools/$tool" "$result" ${options[@]+"${options[@]}"}
       ;;
@@ -338,7 +352,7 @@ build_command() {
       : "${WORK_DIR:=$(dirname "$found")/compare}"
       writing "$WORK_DIR"
       options=(--out "$WORK_DIR")
-      [ -z "$split_given" ] || options+=(--split "$SPLIT")
+      add_split
       add_nuscenes --dataroot
       in_service eval python tools/compare.py "${results[@]}" "${options[@]}"
       ;;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -37,11 +37,14 @@ _TRACKERS: dict[str, Callable[[str], ClassTracker]] = dict(
 )
 
 
-def read_detections(path: str | Path, frames: FrameTable) -> dict[int, Boxes]:
+def read_detections(
+    path: str | Path, frames: FrameTable, others: Collection[str] = ()
+) -> dict[int, Boxes]:
     """Boxes of the tracking classes by row of the frame table, without identities or forecasts.
 
     Args:
         path: detections, or a tracker's results, whose identities are left out.
+        others: sample tokens that are passed over.
 
     Raises:
         UserError: see :func:`read_results`; or a sample that ``frames`` does not have, or a part of
@@ -50,6 +53,8 @@ def read_detections(path: str | Path, frames: FrameTable) -> dict[int, Boxes]:
     row_of = frames.index()
     found: dict[int, Boxes] = {}
     for token, rows in read_results(path):
+        if token in others:
+            continue
         frame = row_of.get(token)
         if frame is None:
             raise UserError(f"{path}: sample '{token}' is not in the evaluated split")
@@ -127,7 +132,7 @@ def evaluate_baselines(
     """
     from tqdm import tqdm
 
-    detections = read_detections(result, truth.frames)
+    detections = read_detections(result, truth.frames, truth.others)
     scenes = len({int(truth.frames.scene[frame]) for frame in detections})
     evaluations = {}
     for method in methods:

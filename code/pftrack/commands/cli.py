@@ -12,6 +12,7 @@ from pftrack.errors import UserError, run_cli
 # Subcommand -> module of this package with a ``main`` that reads sys.argv.
 COMMANDS = {
     "data": "pftrack.commands.create_data",
+    "split": "pftrack.commands.split",
     "train": "pftrack.commands.train",
     "track": "pftrack.commands.track",
     "eval": "pftrack.commands.eval",

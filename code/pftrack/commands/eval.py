@@ -30,7 +30,7 @@ def main() -> int:
         run.result_path,
         run.data_root,
         run.version,
-        args.split,
+        run.split,
         work_dir,
         args.strict_split,
         args.baseline,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from pftrack.deployment.description import DEPLOYMENT_FILE
 from pftrack.devices import add_device_option, choose_devices
 from pftrack.errors import UserError
 from pftrack.files import read_json, write_json
+from pftrack.nuscenes.splits import is_split_file
 from pftrack.nuscenes.versions import TRAINVAL
 from pftrack.tracking.job import RUN_FILE, DataCheck, InferenceJob, tracking_section
 from pftrack.tracking.runner import InferenceRun, run_inference
@@ -31,7 +33,7 @@ def add_job_options(parser: argparse.ArgumentParser, gpus: int = 1) -> None:
         "--gpus", type=int, default=gpus, help=f"processes, one GPU each; 0: CPU ({gpus})"
     )
     add_device_option(parser)
-    parser.add_argument("--split", default="val", help="train, val or test (val)")
+    parser.add_argument("--split", default="val", help="name or file of scene names (val)")
     add_data_options(parser)
     add_strict_option(parser)
     parser.add_argument("--precision", choices=["fp32", "fp16", "bf16"], default="fp32")
@@ -135,7 +137,7 @@ def make_job(
     return InferenceJob(
         config=str(config),
         checkpoint=str(checkpoint),
-        split=args.split,
+        split=os.path.abspath(args.split) if is_split_file(args.split) else args.split,
         section=section,
         overrides=overrides,
         task=task,
@@ -277,6 +279,7 @@ class RunFile(msgspec.Struct, frozen=True):
     frames: Annotated[int, msgspec.Meta(ge=0)]
     wall_seconds: Annotated[float, msgspec.Meta(gt=0)]
     seconds: dict[str, float]
+    split: Text | None = None
 
 
 def read_run_file(result: Path) -> RunFile | None:
@@ -302,7 +305,7 @@ def tables_of(args: argparse.Namespace, result: Path) -> tuple[str, str, str]:
     return (
         args.dataroot or (run.data_root if run else "data/nuscenes"),
         args.version or (run.version if run else TRAINVAL),
-        args.split or (run.job.split if run else "val"),
+        args.split or ((run.split or run.job.split) if run else "val"),
     )
 
 

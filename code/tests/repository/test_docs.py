@@ -42,6 +42,7 @@ RUN_BY = {
     "tools/slurm_train.sh": "processes/test_training_scripts.py",
     "tools/test_tracking.py": "processes/test_inference_run.py",
     "tools/track_images.py": "deployment/test_example.py",
+    "tools/split.py": "commands/test_split.py",
     "tools/train.py": "processes/test_training_cli.py",
     "pftrack.config": "processes/test_command_lines.py",
     "pftrack.training.export": "processes/test_training_resume.py",
