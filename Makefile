@@ -32,8 +32,11 @@ LOAD_FROM ?=## weights to start from; default: for step two the newest of step o
 RESUME ?= auto## auto (continue in WORK_DIR), no, or a checkpoint
 CKPT ?=## checkpoint: absolute, relative, or below checkpoints/
 RESULT ?=## results file of an evaluation
+RESULTS ?=## of compare: results files, in quotes; the first is what the others differ from
+METHOD ?= both## of the baseline: velocity, kalman or both
+BASELINE ?= 0## 1: eval sets tracking by detection over the tracker's own boxes beside it
 SCENES ?=## scene names, separated by commas; default: all
-SPLIT ?= val## split to evaluate
+SPLIT ?= val## a name or a file of scene names; without it data and training take what they always took
 ENGINE ?= torch## what runs the network of eval: torch, static (fixed shapes) or onnx (ONNX Runtime)
 FORMAT ?= onnx## of an export: onnx or torch
 SLOTS ?= 300## of an export: live tracks it can hold
@@ -59,7 +62,7 @@ NETRC ?=## file of credentials for the mirrors, used while building, in no layer
 
 # The names above; no shell is asked for them, since make would hand it the values.
 NAMES := RUNTIME IMAGE VARIANT CUDA PYTHON DEVICE GPUS NNODES NODE_RANK MASTER_ADDR MASTER_PORT LOCAL_ADDR RES HEAD CONFIG WORK_DIR \
-  LOAD_FROM RESUME CKPT RESULT SCENES SPLIT ENGINE FORMAT SLOTS PRECISION NUSCENES VERSION WORKERS OUT \
+  LOAD_FROM RESUME CKPT RESULT RESULTS METHOD BASELINE SCENES SPLIT ENGINE FORMAT SLOTS PRECISION NUSCENES VERSION WORKERS OUT \
   ONLY TRAIN GOLDEN PORT ARGS TORCH_CUDA_ARCH_LIST MAX_JOBS BASE_IMAGE DEBIAN_MIRROR PIP_INDEX_URL \
   EXTRA_CA NETRC
 
@@ -124,7 +127,7 @@ train-f3: ## step two: the tracker on three-frame clips
 	$(run)
 
 ##@ Targets: evaluation
-.PHONY: eval detect export report reproduce video picture
+.PHONY: eval detect export report baseline compare reproduce video picture
 eval: ## tracking with a checkpoint: metrics, forecasting metrics, report
 	$(run)
 detect: ## detection mAP and NDS of a checkpoint
@@ -132,6 +135,10 @@ detect: ## detection mAP and NDS of a checkpoint
 export: ## a checkpoint as one static graph with its description, compared with PyTorch
 	$(run)
 report: ## report (HTML, JSON, PNG) from an existing results file
+	$(run)
+baseline: ## tracking by detection, without learning, over detections (or a tracker's own boxes)
+	$(run)
+compare: ## results files side by side: a table, and a page with classes, ranges, scenes and objects
 	$(run)
 reproduce: ## published checkpoints: published against measured numbers; TRAIN=1: retrain and compare
 	$(run)

@@ -36,16 +36,18 @@ reads() { # reads TARGET
     setup | build | test-images) echo "ARGS" ;;
     demo) echo "OUT ARGS" ;;
     test | quick | notebooks | battery) echo "ARGS" ;;
-    data) echo "NUSCENES VERSION WORKERS ARGS" ;;
+    data) echo "NUSCENES VERSION WORKERS SPLIT ARGS" ;;
     checkpoints) echo "ONLY ARGS" ;;
     inspect) echo "CKPT CONFIG ARGS" ;;
-    train-*) echo "GPUS NNODES NODE_RANK MASTER_ADDR MASTER_PORT LOCAL_ADDR RES HEAD CONFIG WORK_DIR LOAD_FROM RESUME NUSCENES VERSION ARGS" ;;
-    eval) echo "GPUS CKPT CONFIG WORK_DIR SPLIT ENGINE NUSCENES VERSION ARGS" ;;
+    train-*) echo "GPUS NNODES NODE_RANK MASTER_ADDR MASTER_PORT LOCAL_ADDR RES HEAD CONFIG WORK_DIR LOAD_FROM RESUME SPLIT NUSCENES VERSION ARGS" ;;
+    eval) echo "GPUS CKPT CONFIG WORK_DIR SPLIT ENGINE BASELINE NUSCENES VERSION ARGS" ;;
     detect) echo "GPUS CKPT CONFIG WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
     export) echo "CKPT CONFIG FORMAT SLOTS PRECISION OUT ARGS" ;;
     doctor) echo "NUSCENES ARGS" ;;
     gpu-check) echo "ONLY ARGS" ;;
     report) echo "RESULT WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
+    baseline) echo "RESULT METHOD WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
+    compare) echo "RESULTS WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
     reproduce) echo "GPUS NNODES NODE_RANK MASTER_ADDR MASTER_PORT LOCAL_ADDR TRAIN HEAD ONLY RES WORK_DIR NUSCENES VERSION ARGS" ;;
     video) echo "RESULT SCENES WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
     picture) echo "RESULT OUT NUSCENES VERSION ARGS" ;;
@@ -112,6 +114,8 @@ check_values() {
   one_of RES 800x320 1600x640
   one_of HEAD petr detr3d
   one_of TRAIN 0 1
+  one_of BASELINE 0 1
+  one_of METHOD velocity kalman both
   one_of VERSION v1.0-trainval v1.0-test v1.0-mini v1.0
   number GPUS 0 64
   number NNODES 1 4096
@@ -160,15 +164,20 @@ find_file() {
 hint_ckpt="e.g. CKPT=f3_all/final.pth ('make checkpoints' downloads the published ones)"
 hint_detector="e.g. LOAD_FROM=work_dirs/petr_f1_800x320/latest.pth, or LOAD_FROM=none for random weights"
 hint_config="e.g. CONFIG=projects/configs/tracking/petr/f3_q5_800x320.py"
+hint_results='e.g. RESULTS="work_dirs/a/results_nusc.json work_dirs/b/results_nusc.json"'
 hint_result="e.g. RESULT=work_dirs/.../results_nusc.json ('make eval' writes one)"
 
-# split_args: ARGS as words in $args; quotes group, nothing is expanded
-split_args() {
-  args=()
-  [ -n "$ARGS" ] || return 0
+# split_words NAME: the value of NAME as words in $words; quotes group, nothing is expanded
+split_words() {
+  words=()
+  [ -n "${!1}" ] || return 0
   local word
-  printf '%s\n' "$ARGS" | xargs printf '%s\0' >/dev/null 2>&1 || problem "ARGS=$ARGS: a quote is not closed"
-  while IFS= read -r -d '' word; do args+=("$word"); done < <(printf '%s\n' "$ARGS" | xargs printf '%s\0')
+  printf '%s\n' "${!1}" | xargs printf '%s\0' >/dev/null 2>&1 || problem "$1=${!1}: a quote is not closed"
+  while IFS= read -r -d '' word; do words+=("$word"); done < <(printf '%s\n' "${!1}" | xargs printf '%s\0')
+}
+split_args() {
+  split_words ARGS
+  args=(${words[@]+"${words[@]}"})
 }
 
 # --- commands -------------------------------------------------------------------------------------------
@@ -179,6 +188,17 @@ reading() { [[ $1 != /* ]] || outside+=(--read "$1"); }
 writing() { [[ $1 != /* ]] || outside+=(--write "$1"); }
 in_service() { # in_service SERVICE WORD...: outside and args are added
   command=(scripts/run.sh ${outside[@]+"${outside[@]}"} "$@" ${args[@]+"${args[@]}"})
+}
+# add_split: the split, when the user names one; a file of scene names becomes an absolute path
+add_split() {
+  [ -n "$split_given" ] || return 0
+  if [[ $SPLIT == *.txt || $SPLIT == */* ]]; then
+    find_file SPLIT "a split is a name, or a file of scene names ('pftrack split' makes one)"
+    reading "$found"
+    options+=(--split "$found")
+  else
+    options+=(--split "$SPLIT")
+  fi
 }
 add_nuscenes() { # add_nuscenes OPTION: where the data are, when the user says so
   if [ -n "$nuscenes_given" ]; then
@@ -228,6 +248,7 @@ build_command() {
         writing "$found"
       fi
       [ -z "$WORKERS" ] || options+=(--workers "$WORKERS")
+      add_split
       in_service data python tools/create_data.py "$dataset" --root-path "$NUSCENES" --out-dir "$NUSCENES" \
         --extra-tag tracking_forecasting --version "$name" --forecasting ${options[@]+"${options[@]}"}
       ;;
@@ -271,6 +292,7 @@ build_command() {
           options+=(--load-from "$found")
           ;;
       esac
+      add_split
       add_nuscenes --nuscenes
       in_service train bash tools/dist_train.sh "$config" "$GPUS" "${options[@]}"
       ;;
@@ -278,9 +300,11 @@ build_command() {
       find_file CKPT "$hint_ckpt"
       local checkpoint=$found
       reading "$checkpoint"
-      options=(--gpus "$GPUS" --split "$SPLIT")
+      options=(--gpus "$GPUS")
+      add_split
       # shellcheck disable=SC2153 # a variable of make's
       [ "$target" != eval ] || options+=(--engine "$ENGINE")
+      [ "$target$BASELINE" != eval1 ] || options+=(--baseline)
       add_config
       if [ -n "$WORK_DIR" ]; then
         writing "$WORK_DIR"
@@ -302,19 +326,37 @@ build_command() {
       fi
       in_service eval python tools/export.py "$checkpoint" "${options[@]}"
       ;;
-    report | video)
+    report | baseline | video)
       find_file RESULT "$hint_result"
-      local result=$found tool=report.py
-      [ "$target" = report ] || tool=make_video.py
+      local result=$found tool=$target.py
+      [ "$target" != video ] || tool=make_video.py
+      [ "$target" != baseline ] || options+=(--method "$METHOD")
       writing "$(dirname "$result")"
       [ -z "$SCENES" ] || [ "$target" != video ] || options+=(--scenes "$SCENES")
       if [ -n "$WORK_DIR" ]; then
         writing "$WORK_DIR"
         options+=(--out "$WORK_DIR")
       fi
-      [ -z "$split_given" ] || options+=(--split "$SPLIT")
+      add_split
       add_nuscenes --dataroot
       in_service eval python "tools/$tool" "$result" ${options[@]+"${options[@]}"}
+      ;;
+    compare)
+      split_words RESULTS
+      [ ${#words[@]} -ge 2 ] || problem "make compare takes two results files or more, $hint_results"
+      local results=() RESULTS
+      # shellcheck disable=SC2034 # find_file reads it by its name
+      for RESULTS in "${words[@]}"; do
+        find_file RESULTS "$hint_results"
+        reading "$(dirname "$found")"
+        results+=("$found")
+      done
+      : "${WORK_DIR:=$(dirname "$found")/compare}"
+      writing "$WORK_DIR"
+      options=(--out "$WORK_DIR")
+      add_split
+      add_nuscenes --dataroot
+      in_service eval python tools/compare.py "${results[@]}" "${options[@]}"
       ;;
     picture)
       : "${RESULT:=$OUT/eval/results_nusc.json}"

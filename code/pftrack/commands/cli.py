@@ -12,6 +12,7 @@ from pftrack.errors import UserError, run_cli
 # Subcommand -> module of this package with a ``main`` that reads sys.argv.
 COMMANDS = {
     "data": "pftrack.commands.create_data",
+    "split": "pftrack.commands.split",
     "train": "pftrack.commands.train",
     "track": "pftrack.commands.track",
     "eval": "pftrack.commands.eval",
@@ -19,6 +20,8 @@ COMMANDS = {
     "export": "pftrack.commands.export",
     "evaluate": "pftrack.commands.evaluate",
     "report": "pftrack.commands.report",
+    "baseline": "pftrack.commands.baseline",
+    "compare": "pftrack.commands.compare",
     "video": "pftrack.commands.make_video",
     "checkpoints": "pftrack.commands.download_checkpoints",
     "inspect": "pftrack.commands.inspect_checkpoint",

@@ -23,6 +23,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--version", default="v1.0", help="v1.0 (trainval or test) or v1.0-mini")
     parser.add_argument("--forecasting", action="store_true", help="add future positions")
     parser.add_argument("--workers", type=int, default=2, help="processes that read tables")
+    parser.add_argument(
+        "--split", help="name or file of scene names; default: the official splits, a file each"
+    )
     return parser.parse_args()
 
 
@@ -47,5 +50,6 @@ def main() -> int:
             args.extra_tag,
             forecasting=args.forecasting,
             workers=args.workers,
+            split=args.split,
         )
     return 0

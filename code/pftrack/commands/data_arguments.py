@@ -24,3 +24,11 @@ def add_strict_option(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="every scene of the split must be there, as the official server demands",
     )
+
+
+def add_table_options(parser: argparse.ArgumentParser, beside: str = "RESULT") -> None:
+    """Options of commands that hold results against the tables (see :func:`tables_of`)."""
+    known = f"default: from run.json beside {beside}"
+    parser.add_argument("--dataroot", help=f"nuScenes' folder; {known}, data/nuscenes")
+    parser.add_argument("--version", help=f"{known}, v1.0-trainval")
+    parser.add_argument("--split", help=f"{known}, val")

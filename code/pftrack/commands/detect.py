@@ -12,12 +12,13 @@ def main() -> int:
     if args.split == "test":
         raise UserError("the test split has no annotations: use --split val")
 
-    from pftrack.evaluation.devkit import check_data, evaluate_detection_devkit
+    from pftrack.evaluation.devkit import check_data, check_split, evaluate_detection_devkit
     from pftrack.evaluation.text import detection_table
     from pftrack.nuscenes.versions import official_split
 
+    check_split(args.split)
     run, work_dir = commands.run_checkpoint(args, "detect", check_data, "detection")
-    split = official_split(run.version, args.split)
+    split = official_split(run.version, run.split)
     summary = evaluate_detection_devkit(
         run.result_path, run.data_root, run.version, split, work_dir
     )

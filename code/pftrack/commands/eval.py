@@ -15,6 +15,11 @@ def main() -> int:
         help="what runs the network: PyTorch, PyTorch's step of fixed shapes, or ONNX Runtime "
         "(exports the checkpoint first); which program computes the metrics is 'evaluate --engine'",
     )
+    parser.add_argument(
+        "--baseline",
+        action="store_true",
+        help="set tracking by detection over the tracker's own boxes beside it",
+    )
     args = parser.parse_args()
     tables = None if args.split == "test" else version_folder
     run, work_dir = commands.run_checkpoint(args, "eval", tables, engine=args.engine)
@@ -22,6 +27,12 @@ def main() -> int:
         print(f"the test split has no annotations: results to submit are in {run.result_path}")
         return commands.status_of(run)
     commands.evaluate_and_report(
-        run.result_path, run.data_root, run.version, args.split, work_dir, args.strict_split
+        run.result_path,
+        run.data_root,
+        run.version,
+        run.split,
+        work_dir,
+        args.strict_split,
+        args.baseline,
     )
     return commands.status_of(run)

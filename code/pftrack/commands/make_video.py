@@ -19,7 +19,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--against", metavar="RESULT", help="a second one, drawn below the first")
     parser.add_argument("--dataroot", type=Path, help="nuScenes folder (default: data/nuscenes)")
     parser.add_argument("--version", help="default: the one the folder has")
-    parser.add_argument("--split", default="val", help="split of the results (default: val)")
+    parser.add_argument("--split", default="val", help="name or file of scene names (default: val)")
     parser.add_argument("--infos", type=Path, help="info file, instead of the split's")
     parser.add_argument("--scenes", default="", help="names, separated by commas (default: all)")
     parser.add_argument("--out", type=Path, help="folder (default: video/ beside the results)")
@@ -74,7 +74,7 @@ def main() -> int:
     from pftrack.datasets.infos import load_infos
     from pftrack.locks import locked
     from pftrack.visualization.mosaic import Style
-    from pftrack.visualization.scenes import find_infos, load_scenes
+    from pftrack.visualization.scenes import load_scenes, load_split
     from pftrack.visualization.video import (
         Layer,
         Options,
@@ -82,9 +82,11 @@ def main() -> int:
         write_readme_picture,
     )
 
-    infos = load_infos(args.infos or find_infos(root, version, args.split))
     only = [name for name in args.scenes.split(",") if name]
-    scenes = load_scenes(infos, root, only)
+    if args.infos:
+        scenes = load_scenes(load_infos(args.infos), root, only)
+    else:
+        scenes = load_split(root, version, args.split, only)
     names = [args.result] + ([args.against] if args.against else [])
     layers = [
         Layer.from_truth(scenes) if name == "truth" else Layer.from_file(Path(name), scenes)

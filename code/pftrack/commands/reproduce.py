@@ -32,7 +32,7 @@ def main() -> int:
         job = commands.make_job(args, CODE / str(file.config), checkpoint)
         run = commands.run_job(job, args, work_dir)
         return commands.evaluate_and_report(
-            run.result_path, run.data_root, run.version, args.split, work_dir, strict=True
+            run.result_path, run.data_root, run.version, run.split, work_dir, strict=True
         )
 
     trackers = published_trackers(files, args.split)

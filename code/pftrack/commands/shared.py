@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from pftrack.deployment.description import DEPLOYMENT_FILE
 from pftrack.devices import add_device_option, choose_devices
 from pftrack.errors import UserError
 from pftrack.files import read_json, write_json
+from pftrack.nuscenes.splits import is_split_file
+from pftrack.nuscenes.versions import TRAINVAL
 from pftrack.tracking.job import RUN_FILE, DataCheck, InferenceJob, tracking_section
 from pftrack.tracking.runner import InferenceRun, run_inference
 
@@ -30,7 +33,7 @@ def add_job_options(parser: argparse.ArgumentParser, gpus: int = 1) -> None:
         "--gpus", type=int, default=gpus, help=f"processes, one GPU each; 0: CPU ({gpus})"
     )
     add_device_option(parser)
-    parser.add_argument("--split", default="val", help="train, val or test (val)")
+    parser.add_argument("--split", default="val", help="name or file of scene names (val)")
     add_data_options(parser)
     add_strict_option(parser)
     parser.add_argument("--precision", choices=["fp32", "fp16", "bf16"], default="fp32")
@@ -134,7 +137,7 @@ def make_job(
     return InferenceJob(
         config=str(config),
         checkpoint=str(checkpoint),
-        split=args.split,
+        split=os.path.abspath(args.split) if is_split_file(args.split) else args.split,
         section=section,
         overrides=overrides,
         task=task,
@@ -188,12 +191,19 @@ def find_config(config: str | None, checkpoint: Path) -> Path:
 
 
 def evaluate_and_report(
-    result: Path, dataroot: str, version: str, split: str, out_dir: Path, strict: bool = False
+    result: Path,
+    dataroot: str,
+    version: str,
+    split: str,
+    out_dir: Path,
+    strict: bool = False,
+    baseline: bool = False,
 ) -> dict[str, Any]:
     """Tracking and forecasting metrics of a results file, and its report, to ``out_dir``.
 
     Args:
         strict: every scene of the split must be there.
+        baseline: set what tracking by detection makes of the same boxes beside it.
 
     Returns:
         the metrics summary.
@@ -212,6 +222,13 @@ def evaluate_and_report(
     print()
     print(forecasting_table(forecasting))
     facts = report_facts(result, version, split)
+    if baseline:
+        from pftrack.baseline.run import evaluate_baselines
+        from pftrack.evaluation.text import columns_table
+
+        beside = evaluate_baselines(result, evaluation.truth, out_dir / "baseline")
+        facts.baselines = {name: e.tracking.overall for name, e in beside.items()}
+        print(f"\n{columns_table({'tracker': evaluation.tracking.overall, **facts.baselines})}")
     if evaluation.partial:
         facts.title += f" ({evaluation.partial})"
     paths = write_report(evaluation, facts, out_dir, forecasting)
@@ -262,6 +279,7 @@ class RunFile(msgspec.Struct, frozen=True):
     frames: Annotated[int, msgspec.Meta(ge=0)]
     wall_seconds: Annotated[float, msgspec.Meta(gt=0)]
     seconds: dict[str, float]
+    split: Text | None = None
 
 
 def read_run_file(result: Path) -> RunFile | None:
@@ -275,6 +293,20 @@ def read_run_file(result: Path) -> RunFile | None:
         return None
     run = read_json(path, RunFile, "how the results were made,", "delete it, it is not necessary")
     return run if Path(run.result_path).name == result.name else None
+
+
+def tables_of(args: argparse.Namespace, result: Path) -> tuple[str, str, str]:
+    """(dataroot, version, split) that results belong to: as given, else as ``run.json`` says.
+
+    Args:
+        args: parsed ``add_table_options``.
+    """
+    run = read_run_file(result)
+    return (
+        args.dataroot or (run.data_root if run else "data/nuscenes"),
+        args.version or (run.version if run else TRAINVAL),
+        args.split or ((run.split or run.job.split) if run else "val"),
+    )
 
 
 def published_metrics(config: str) -> dict[str, float]:

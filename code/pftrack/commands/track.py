@@ -47,6 +47,6 @@ def main() -> int:
         print(f"arrays of every frame: {args.out}")
     if args.eval:
         commands.evaluate_and_report(
-            run.result_path, run.data_root, run.version, args.split, folder, args.strict_split
+            run.result_path, run.data_root, run.version, run.split, folder, args.strict_split
         )
     return commands.status_of(run)

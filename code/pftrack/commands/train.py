@@ -36,6 +36,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", choices=KINDS, default="auto")
     parser.add_argument("--no-validate", action="store_true", help="leave the evaluations out")
     add_data_options(parser)
+    parser.add_argument(
+        "--split", help="to train on: name or file of scene names; default: the config's"
+    )
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan")
     parser.add_argument(
         "--cfg-options", "--options", nargs="+", default=[], metavar="a.b=c", help="as a.b=c"
@@ -64,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     from pftrack.datasets.build import data_options
     from pftrack.training.run import Request, run_training
 
-    overrides = data_options(args.config, args.nuscenes, args.version, overrides)
+    overrides = data_options(args.config, args.nuscenes, args.version, overrides, args.split)
     request = Request(
         config_file=args.config,
         overrides=overrides,

@@ -14,6 +14,7 @@ from pftrack.datasets.infos import Info
 from pftrack.errors import UserError
 from pftrack.files import atomic
 from pftrack.nuscenes.facts import LIDAR
+from pftrack.nuscenes.splits import lacking, scenes_of_split, split_name
 from pftrack.nuscenes.tables import Tables, load_tables, tables_size
 from pftrack.nuscenes.versions import INFO_TAG, SPLITS, TEST, info_file_name, scene_names
 
@@ -28,13 +29,18 @@ def convert_folder(
     extra_tag: str = INFO_TAG,
     forecasting: bool = True,
     workers: int = 0,
+    split: str | None = None,
 ) -> list[Path]:
     """Read the tables of ``root / version`` and write the info files of its splits.
 
     Scenes whose images are not there (a partial download) are left out, with a line saying so.
 
+    Args:
+        split: only this one, by name or file (:mod:`pftrack.nuscenes.splits`), to a file of its
+            name; None: the official ones.
+
     Raises:
-        UserError: no such version, damaged tables, no scene with images.
+        UserError: no such version or split, damaged tables, no scene with images.
     """
     from tqdm import tqdm
 
@@ -55,7 +61,7 @@ def convert_folder(
     def track(infos: Iterable[Info], total: int, split: str) -> Iterable[Info]:
         return tqdm(infos, total=total, desc=f"make {split} infos", unit="frame", **bar)
 
-    written = convert_tables(tables, root, out_dir, extra_tag, forecasting, scenes, track)
+    written = convert_tables(tables, root, out_dir, extra_tag, forecasting, scenes, track, split)
     for path, count in written:
         print(f"wrote {path} ({count} key frames)")
     return [path for path, _ in written]
@@ -69,6 +75,7 @@ def convert_tables(
     forecasting: bool = True,
     scenes: set[str] | None = None,
     track: Callable[[Iterable[Info], int, str], Iterable[Info]] | None = None,
+    split: str | None = None,
 ) -> list[tuple[Path, int]]:
     """Write the info files of every split of the tables' version.
 
@@ -76,6 +83,7 @@ def convert_tables(
         root: folder that holds ``samples/``.
         scenes: only these scenes; None: all of the official splits.
         track: wraps the stream of infos for progress, given their number and the split's name.
+        split: see :func:`convert_folder`.
 
     Returns:
         path and number of infos of each file.
@@ -85,25 +93,30 @@ def convert_tables(
     """
     test = tables.version == TEST
     converter = Converter(tables, root, annotations=not test, forecasting=forecasting)
-    chosen = {}
-    for split in SPLITS[tables.version]:
-        names = scene_names(tables.version, split)
-        chosen[split] = converter.samples_of(
-            name for name in names if scenes is None or name in scenes
-        )
+    if split is None:
+        wanted = {name: scene_names(tables.version, name) for name in SPLITS[tables.version]}
+    else:
+        wanted = {split_name(split): scenes_of_split(root, tables.version, split)}
+        known = tables.scene["name"] if scenes is None else scenes
+        if missing := sorted(set(wanted[split_name(split)]) - set(known)):
+            raise lacking(split, missing, f"nuScenes {tables.version} in {root}")
+    chosen = {
+        of: converter.samples_of(name for name in names if scenes is None or name in scenes)
+        for of, names in wanted.items()
+    }
     if not any(len(samples) for samples in chosen.values()):
         raise UserError(
             f"no scene of the official splits of nuScenes {tables.version} is in {root}: are these "
             "the tables and images of that version?"
         )
     written = []
-    for split, samples in chosen.items():
+    for name, samples in chosen.items():
         if not len(samples):
-            print(f"no scene of the {split} split: no file for it")
+            print(f"no scene of the {name} split: no file for it")
             continue
         stream = converter.infos(samples)
-        infos = list(track(stream, len(samples), split) if track else stream)
-        path = Path(out_dir) / info_file_name(tables.version, split, extra_tag)
+        infos = list(track(stream, len(samples), name) if track else stream)
+        path = Path(out_dir) / info_file_name(tables.version, name, extra_tag)
         write_infos(path, infos, tables.version)
         written.append((path, len(infos)))
         del infos, stream  # GBs: gone before the next split is made

@@ -12,31 +12,32 @@ from pftrack.datasets.class_names import class_names
 from pftrack.datasets.nuscenes_tracking_dataset import NuScenesTrackingDataset
 from pftrack.datasets.release_pipelines import PIPELINE_KEYS, settings_from_pipelines
 from pftrack.errors import UserError
+from pftrack.nuscenes.splits import is_split_file
 from pftrack.nuscenes.versions import SPLITS, info_file_name
 from pftrack.registry import DATASETS, check_arguments
 
 
 def build_dataset(
-    cfg: Mapping[str, Any], split: str = "train", **overrides: Any
+    cfg: Mapping[str, Any], name: str = "train", **overrides: Any
 ) -> NuScenesTrackingDataset:
-    """The dataset ``cfg.data[split]``.
+    """The dataset ``cfg.data[name]``.
 
     Args:
         cfg: an expanded configuration.
-        split: ``train``, or ``val``, ``test``, ``test_tracking``, which are in test mode.
+        name: of the section: ``train``, or ``val``, ``test``, ``test_tracking``: in test mode.
         overrides: arguments that replace those of the configuration.
 
     Raises:
         UserError: no such section, an unknown dataset, or from the dataset itself.
     """
-    section = (cfg.get("data") or {}).get(split)
+    section = (cfg.get("data") or {}).get(name)
     if not section:
-        raise UserError(f"the config has no 'data.{split}'")
-    _check_mode(section, split)
-    section = {"classes": class_names(cfg), **section, "test_mode": split != "train", **overrides}
+        raise UserError(f"the config has no 'data.{name}'")
+    _check_mode(section, name)
+    section = {"classes": class_names(cfg), **section, "test_mode": name != "train", **overrides}
     if DATASETS.get(str(section.get("type"))) is None:
         raise UserError(
-            f"unknown dataset '{section.get('type')}' in 'data.{split}' of the config (known: "
+            f"unknown dataset '{section.get('type')}' in 'data.{name}' of the config (known: "
             f"{', '.join(DATASETS.module_dict)})"
         )
     check_arguments(DATASETS.get(section["type"]), section)
@@ -44,7 +45,7 @@ def build_dataset(
         return DATASETS.build(section)
     except TypeError as error:
         cause = error.__cause__ or error
-        raise UserError(f"'data.{split}' in the config: {cause}") from None
+        raise UserError(f"'data.{name}' in the config: {cause}") from None
 
 
 def data_options(
@@ -52,16 +53,21 @@ def data_options(
     nuscenes: str | Path | None,
     version: str | None = None,
     overrides: Sequence[str] = (),
+    train_split: str | None = None,
 ) -> tuple[str, ...]:
     """Overrides that point a configuration at other data, followed by the given ones.
 
     Args:
         nuscenes: folder with samples/ and the info files; None: the configuration's.
         version: whose info files; None: those of the names that the configuration has.
+        train_split: name or file of the split to train on; None: the configuration's.
 
     Raises:
         UserError: from the configuration; no such folder or version.
     """
+    if train_split is not None:
+        split = os.path.abspath(train_split) if is_split_file(train_split) else train_split
+        overrides = (f"data.train.split={split!r}", *overrides)
     if nuscenes is None and version is None:
         return tuple(overrides)
     if nuscenes is not None and not Path(nuscenes).is_dir():

@@ -111,7 +111,7 @@ def load_infos(
             f"the info file of {version}, or {_HOW_TO_MAKE}"
         )
     _Check(path, infos).everything(require)
-    return InfoFile(_in_scene_order(infos), found)
+    return InfoFile(in_scene_order(infos), found)
 
 
 def read_pickle(path: Path, without: Sequence[str] = ()) -> Any:
@@ -364,7 +364,7 @@ def _are_rotations(matrices: np.ndarray) -> np.ndarray:
     return right & (np.linalg.det(matrices) > 0)
 
 
-def _in_scene_order(infos: list[Info]) -> list[Info]:
+def in_scene_order(infos: list[Info]) -> list[Info]:
     """By time, with the frames of a scene kept together.
 
     Drives of two cars may overlap in time; in every other case this is plain order of time.

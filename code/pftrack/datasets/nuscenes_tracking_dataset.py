@@ -28,10 +28,10 @@ from pftrack.datasets.infos import (
     ANNOTATION_KEYS,
     FORECASTING_KEYS,
     Info,
-    load_infos,
 )
 from pftrack.datasets.packed_infos import PackedInfos
 from pftrack.datasets.release_pipelines import PIPELINE_KEYS, settings_from_pipelines
+from pftrack.datasets.splits import load_split
 from pftrack.datasets.targets import frame_targets
 from pftrack.errors import UserError
 from pftrack.paths import portable
@@ -62,6 +62,8 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
             is drawn, as in the original.
         forecasting: require future positions in the info file.
         version: nuScenes version the info file must be of; None: any.
+        split: name or file of a split whose scenes are taken (:mod:`pftrack.nuscenes.splits`), also
+            from the info file of the other official split beside this one; None: all of the file.
         resizer: ``torch``, or ``pillow`` for the original's pixels bit for bit.
         transforms: extra transforms (built from ``TRANSFORMS``), called on each
             :class:`ClipSample` in turn with the sample's random generator (None in testing).
@@ -71,7 +73,7 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
         modality: of the original's configurations; cameras are the only input.
 
     Raises:
-        UserError: from the info file (:func:`load_infos`), the settings, or an image.
+        UserError: from the info file (:func:`load_split`), the settings, or an image.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
         filter_empty_gt: bool = True,
         forecasting: bool = True,
         version: str | None = None,
+        split: str | None = None,
         resizer: Resizer = "torch",
         transforms: Sequence[Mapping[str, Any]] = (),
         seed: int = 0,
@@ -122,7 +125,8 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
         self.seed = seed
         self.epoch = 0
         needed = () if test_mode else (*ANNOTATION_KEYS, *(FORECASTING_KEYS * self.forecasting))
-        info_file = load_infos(ann_file, version, needed)
+        info_file = load_split(ann_file, split, data_root, version, needed)
+        self.split = split
         self.version = info_file.version
         self.scenes = info_file.scenes
         self.infos = PackedInfos(info_file.infos)

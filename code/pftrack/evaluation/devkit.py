@@ -14,6 +14,7 @@ from pftrack.errors import UserError
 from pftrack.evaluation.config import TrackingConfig
 from pftrack.files import read_json
 from pftrack.nuscenes.results_file import read_results
+from pftrack.nuscenes.splits import is_split_file
 from pftrack.nuscenes.versions import version_folder
 
 # Tables that the devkit opens, whatever it is asked for.
@@ -94,6 +95,7 @@ def evaluate_tracking_devkit(
     Raises:
         UserError: no box in the whole file, which the devkit cannot evaluate.
     """
+    check_split(split)
     from nuscenes.eval.tracking.data_classes import TrackingConfig as DevkitConfig
     from nuscenes.eval.tracking.evaluate import TrackingEval
 
@@ -131,6 +133,7 @@ def evaluate_detection_devkit(
     Returns:
         the content of ``metrics_summary.json``: ``mean_ap``, ``nd_score``, ``tp_errors``, ...
     """
+    check_split(split)
     from nuscenes import NuScenes
     from nuscenes.eval.common.config import config_factory
     from nuscenes.eval.detection.evaluate import DetectionEval
@@ -165,6 +168,19 @@ def evaluate_detection_devkit(
     return _read(out_dir / "metrics_summary.json")
 
 
+def check_split(split: str) -> None:
+    """A split that the devkit can read.
+
+    Raises:
+        UserError: one by file.
+    """
+    if is_split_file(split):
+        raise UserError(
+            f"the devkit cannot evaluate the split file {split}: it knows the official splits and "
+            "those of splits.json in the version's folder ('pftrack split --name' writes one there)"
+        )
+
+
 def _read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
@@ -172,12 +188,12 @@ def _read(path: Path) -> dict[str, Any]:
 def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[tuple[float, str]]:
     """Yield (absolute difference, where) for every number of two summaries or details.
 
-    Settings (``cfg``), run time and meta are left out; NaN equals NaN; a number against none is
-    infinitely far.
+    Settings (``cfg``), run time, meta and split are left out; NaN equals NaN; a number against none
+    is infinitely far.
     """
     if isinstance(ours, dict):
         for key in ours.keys() | theirs.keys():
-            if key in ("cfg", "meta", "eval_time"):
+            if key in ("cfg", "meta", "eval_time", "split"):
                 continue
             if key not in ours or key not in theirs:
                 yield math.inf, f"{path}/{key}"

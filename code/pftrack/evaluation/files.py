@@ -8,6 +8,7 @@ from typing import Any
 from pftrack.evaluation.forecasting_metrics import evaluate_forecasts
 from pftrack.evaluation.run import Evaluation
 from pftrack.files import write_json
+from pftrack.nuscenes.splits import split_name
 
 
 def write_metrics(evaluation: Evaluation, out_dir: str | Path) -> dict[str, Any]:
@@ -18,6 +19,8 @@ def write_metrics(evaluation: Evaluation, out_dir: str | Path) -> dict[str, Any]
     """
     tracking = evaluation.tracking
     summary = {**tracking.summary(), "meta": evaluation.meta, "eval_time": evaluation.seconds}
+    if evaluation.truth.split:
+        summary["split"] = split_name(evaluation.truth.split)
     if evaluation.missing:
         summary["missing_scenes"] = list(evaluation.missing)
     write_json(Path(out_dir) / "metrics_summary.json", summary)

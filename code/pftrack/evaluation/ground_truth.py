@@ -14,8 +14,8 @@ import numpy as np
 from pftrack.errors import UserError
 from pftrack.evaluation.tables import BoxTable, FrameTable
 from pftrack.evaluation.tracks import BikeRacks
-from pftrack.files import read_json
 from pftrack.nuscenes.facts import LIDAR
+from pftrack.nuscenes.splits import is_split_file, lacking, scenes_of_split
 from pftrack.nuscenes.tables import (
     Columns,
     Row,
@@ -23,7 +23,6 @@ from pftrack.nuscenes.tables import (
     read_columns,
     sensor_channels,
 )
-from pftrack.nuscenes.versions import scene_names
 
 # The devkit's category_to_tracking_name.
 TRACKING_NAME = {
@@ -44,11 +43,19 @@ BIKE_RACK = "static_object.bicycle_rack"
 
 @dataclass
 class GroundTruth:
-    """Annotations of a split before any filter: frames, boxes of the tracking classes, racks."""
+    """Annotations of a split before any filter: frames, boxes of the tracking classes, racks.
+
+    Attributes:
+        split: its name or file.
+        others: sample tokens of the version's other scenes, whose results are passed over; of a
+            split by file only: results of an official split have no others.
+    """
 
     frames: FrameTable
     boxes: BoxTable
     racks: BikeRacks
+    split: str = ""
+    others: frozenset[str] = frozenset()
 
     def select(self, keep: np.ndarray) -> GroundTruth:
         """The frames [F] ``keep`` says, with what is in them."""
@@ -64,22 +71,9 @@ class GroundTruth:
                 self.racks.size[racks],
                 self.racks.rotation[racks],
             ),
+            self.split,
+            self.others,
         )
-
-
-def scenes_of_split(dataroot: Path, version: str, split: str) -> list[str]:
-    """Scene names of an official split, or of one defined in ``<dataroot>/<version>/splits.json``.
-
-    Raises:
-        UserError: the version has no such split.
-    """
-    custom = dataroot / version / "splits.json"
-    if custom.is_file():
-        remedy = "it holds lists of scene names by the name of a split"
-        names = read_json(custom, dict[str, list[str]], "the list of splits", remedy)
-        if split in names:
-            return names[split]
-    return scene_names(version, split)
 
 
 def load_ground_truth(
@@ -99,11 +93,21 @@ def load_ground_truth(
         raise UserError(f"no nuScenes tables in {root}: check --dataroot and --version")
     names = set(scenes_of_split(dataroot, version, split))
     scenes = read_columns(root, "scene", ("token", "name"), lambda row: row["name"] in names)
+    by_file = is_split_file(split)
+    if by_file and (missing := names - set(scenes["name"])):
+        raise lacking(split, sorted(missing), str(root / "scene.json"))
     if not scenes["name"]:
         raise UserError(f"no scene of split '{split}' in {root / 'scene.json'}")
     frames = _load_frames(root, scenes)
     boxes, racks = _load_boxes(root, frames, class_names)
-    return GroundTruth(frames, boxes, racks)
+    others = _other_samples(root, frames) if by_file else frozenset()
+    return GroundTruth(frames, boxes, racks, split, others)
+
+
+def _other_samples(root: Path, frames: FrameTable) -> frozenset[str]:
+    here = frames.index()
+    samples = read_columns(root, "sample", ("token",), lambda row: row["token"] not in here)
+    return frozenset(samples["token"].astype(str).tolist())
 
 
 def _load_frames(root: Path, scenes: Columns) -> FrameTable:

@@ -71,7 +71,7 @@ def evaluate_results(
     if strict:
         pred, meta = load_results(result_path, truth.frames, config)
     else:
-        pred, meta, present = load_partial_results(result_path, truth.frames, config)
+        pred, meta, present = load_partial_results(result_path, truth.frames, config, truth.others)
         if not present.all():
             there = set(np.unique(truth.frames.scene[present]).tolist())
             names = enumerate(truth.frames.scene_names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,15 @@ from pftrack.nuscenes.results_file import read_results
 
 
 def load_partial_results(
-    path: str | Path, frames: FrameTable, config: TrackingConfig
+    path: str | Path,
+    frames: FrameTable,
+    config: TrackingConfig,
+    others: Collection[str] = (),
 ) -> tuple[BoxTable, dict[str, Any], np.ndarray]:
     """:func:`load_results`, but whole scenes may be missing.
+
+    Args:
+        others: sample tokens that are passed over.
 
     Returns:
         (boxes, meta, present): as there, and [F] which frames the file has.
@@ -25,7 +32,7 @@ def load_partial_results(
     Raises:
         UserError: as there; or a part of a scene is missing, or all of them.
     """
-    builder, meta = _read(path, frames, config)
+    builder, meta = _read(path, frames, config, others)
     return builder.finish(partial=True), meta, builder.present()
 
 
@@ -47,12 +54,13 @@ def load_results(
 
 
 def _read(
-    path: str | Path, frames: FrameTable, config: TrackingConfig
+    path: str | Path, frames: FrameTable, config: TrackingConfig, passed_over: Collection[str] = ()
 ) -> tuple[_TableBuilder, dict[str, Any]]:
     builder = _TableBuilder(path, frames, config)
     others: dict[str, Any] = {}
     for token, boxes in read_results(path, others):
-        builder.add_sample(token, boxes)
+        if token not in passed_over:
+            builder.add_sample(token, boxes)
     if not isinstance(others.get("meta"), dict):
         raise UserError(f"{path}: no 'meta' object in this results file")
     return builder, others["meta"]

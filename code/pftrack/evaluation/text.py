@@ -30,6 +30,14 @@ def tracking_table(summary: dict) -> str:
     return align(rows)
 
 
+def columns_table(columns: dict[str, dict[str, float]]) -> str:
+    """Overall metrics, one row each, one column for each tracker."""
+    rows = [["all classes", *columns]]
+    for metric in METRICS:
+        rows.append([metric.upper(), *(format_metric(metric, c[metric]) for c in columns.values())])
+    return align(rows)
+
+
 def forecasting_table(forecasting: dict) -> str:
     """Rows of :func:`evaluate_forecasts` averaged over classes: one per predictor and horizon."""
     rows = [["forecast", "horizon", "minADE", "minFDE", "MR@2m", "EPA", "boxes"]]

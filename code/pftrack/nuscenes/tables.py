@@ -24,8 +24,11 @@ _CHUNK = 20_000
 
 # How columns are kept: numbers as arrays, what is named here otherwise as text; tokens as bytes.
 _VECTORS = {"translation": 3, "size": 3, "rotation": 4}
-_INTEGERS = ("timestamp", "is_key_frame", "num_lidar_pts", "num_radar_pts")
-_TEXT = ("name", "channel", "filename", "camera_intrinsic", "visibility_token")
+_INTEGERS = ("timestamp", "is_key_frame", "num_lidar_pts", "num_radar_pts", "nbr_samples")
+_TEXT = (
+    *("name", "channel", "filename", "camera_intrinsic", "visibility_token"),
+    *("description", "location"),
+)
 _UNIT = 1e-2  # by how much the length of a quaternion may differ from one
 _LIMITS = {
     "translation": "finite numbers",
@@ -33,7 +36,9 @@ _LIMITS = {
     "rotation": "a unit quaternion",
     "timestamp": "a positive number",
     "camera_intrinsic": "a 3 x 3 camera matrix",
-    **dict.fromkeys(("is_key_frame", "num_lidar_pts", "num_radar_pts"), "no negative number"),
+    **dict.fromkeys(
+        ("is_key_frame", "num_lidar_pts", "num_radar_pts", "nbr_samples"), "no negative number"
+    ),
 }
 # What :func:`load_tables` reads.
 _COLUMNS = {

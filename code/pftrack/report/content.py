@@ -24,6 +24,7 @@ class RunFacts:
         title: of the report.  result, checkpoint, config, split, version: names.
         published: metric name -> published number for this configuration, e.g. AMOTA.
         published_source: where it was published.
+        baselines: overall metrics of tracking by detection over the same boxes, by method.
         frames: tracked.  wall_seconds: of the inference.  stage_seconds: by stage.
         devices: of the inference processes.  options: precision and the like.
     """
@@ -36,6 +37,7 @@ class RunFacts:
     config: str | None = None
     published: dict[str, float] = field(default_factory=dict)
     published_source: str = ""
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     frames: int | None = None
     wall_seconds: float | None = None
     stage_seconds: dict[str, float] = field(default_factory=dict)

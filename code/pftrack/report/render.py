@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import IO, Any
 
@@ -40,7 +41,8 @@ def write_report(
     return paths
 
 
-def _html(content: dict[str, Any], evaluation: Evaluation) -> str:
+def template_environment() -> Any:
+    """The templates beside this file, with the filters ``metric``, ``number`` and ``shown``."""
     import jinja2
 
     env = jinja2.Environment(
@@ -52,17 +54,26 @@ def _html(content: dict[str, Any], evaluation: Evaluation) -> str:
     )
     env.filters["metric"] = lambda value, name: _text(name, value)
     env.filters["number"] = lambda value, digits=3: "–" if value is None else f"{value:.{digits}f}"
+    env.filters["shown"] = shlex.quote
+    return env
+
+
+def _html(content: dict[str, Any], evaluation: Evaluation) -> str:
     events = sorted(content["events"], key=lambda e: e["distance"])[:_EVENTS_SHOWN]
     views = FrameViews(evaluation)
-    return env.get_template("report.html.j2").render(
-        **content,
-        tiles=_TILES,
-        better=_BETTER,
-        shown_events=[{**e, "view": views.draw(TrackEvent(**e))} for e in events],
-        recall_chart=line_chart(_recall_curves(content), "recall", "MOTAR", y_max=1.0),
-        forecast_chart=_forecast_chart(content["forecasting"]),
-        range_table=_pivot(content["by_range"], "range", "recall"),
-        visibility_table=_pivot(content["by_visibility"], "visibility", "recall"),
+    return (
+        template_environment()
+        .get_template("report.html.j2")
+        .render(
+            **content,
+            tiles=_TILES,
+            better=_BETTER,
+            shown_events=[{**e, "view": views.draw(TrackEvent(**e))} for e in events],
+            recall_chart=line_chart(_recall_curves(content), "recall", "MOTAR", y_max=1.0),
+            forecast_chart=_forecast_chart(content["forecasting"]),
+            range_table=_pivot(content["by_range"], "range", "recall"),
+            visibility_table=_pivot(content["by_visibility"], "visibility", "recall"),
+        )
     )
 
 

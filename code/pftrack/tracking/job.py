@@ -25,7 +25,8 @@ class InferenceJob:
     Attributes:
         config: configuration file.  overrides: ``key=value`` changes to it.
         checkpoint: weights.
-        split: ``val``, ``train`` or ``test``.
+        split: ``val``, ``train``, ``test``, or another one by name or file
+            (:mod:`pftrack.nuscenes.splits`).
         task: ``tracking``, or ``detection``: every frame on its own, all ten classes.
         precision: ``fp32``, ``fp16`` or ``bf16``.
         fuse_conv_bn: fold batch norms into the convolutions before them.
@@ -64,9 +65,11 @@ def build_split(job: InferenceJob) -> Any:
         name = Path(val).name.replace("infos_val", "infos_test")
         return build_dataset(cfg, "test", ann_file=str(Path(val).with_name(name)))
     section = job.section or job.split
-    if section not in cfg.data:
+    if section in cfg.data:
+        return build_dataset(cfg, section, test_mode=True)
+    if job.split in ("train", "val"):
         raise UserError(f"the configuration {job.config} has no split '{section}'")
-    return build_dataset(cfg, section, test_mode=True)
+    return build_dataset(cfg, "val", test_mode=True, split=job.split)
 
 
 def tracking_section(config: str, overrides: Sequence[str] = ()) -> tuple[str | None, str | None]:
@@ -96,6 +99,7 @@ def job_identity(job: InferenceJob, dataset: Any) -> dict[str, Any]:
         "deployment": job.deployment and file_identity(Path(job.deployment) / DEPLOYMENT_FILE),
         "infos": [str(info["token"]) for info in (dataset.infos[0], dataset.infos[-1])],
         "frames": len(dataset),
+        "scenes": list(dataset.scenes),
     }
 
 

@@ -41,7 +41,7 @@ class InferenceRun:
         seconds: time by stage, summed over processes and interrupted runs.
         wall_seconds: of this call.
         boxes: in the file.  not_finite: instances left out because their numbers were not finite.
-        version, data_root: nuScenes version and folder of the data.
+        version, data_root: nuScenes version and folder of the data.  split: name or file.
     """
 
     result_path: Path
@@ -49,6 +49,7 @@ class InferenceRun:
     scenes: int
     version: str
     data_root: str
+    split: str = "val"
     wall_seconds: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
     boxes: int = 0
@@ -135,6 +136,7 @@ def _run_inference(
         scenes=len(lengths),
         version=dataset.version,
         data_root=str(dataset.data_root),
+        split=dataset.split or job.split,
         wall_seconds=time.perf_counter() - start,
         seconds=seconds,
         **counts,

@@ -64,7 +64,7 @@ class TrackingEvaluation:
         if not world.is_main:
             return {}
         run = run_inference(job, [str(world.device)], out_dir)  # finds the scenes already done
-        evaluation = evaluate_file(run.result_path, run.data_root, run.version, "val")
+        evaluation = evaluate_file(run.result_path, run.data_root, run.version, run.split)
         summary = write_metrics(evaluation, out_dir)
         return {name: float(v) for name, v in summary.items() if isinstance(v, (int, float))}
 

@@ -10,13 +10,14 @@ import numpy as np
 
 from pftrack import geometry
 from pftrack.boxes import Boxes
+from pftrack.datasets import splits
 from pftrack.datasets.frames import info_to_frame, resolve_path
 from pftrack.datasets.infos import Info, InfoFile, load_infos
 from pftrack.errors import UserError
 from pftrack.nuscenes.facts import FORECAST_STEPS, TRACKING_CLASSES
 from pftrack.nuscenes.results_file import read_results
-from pftrack.nuscenes.tables import read_columns
-from pftrack.nuscenes.versions import find_version, info_file_name
+from pftrack.nuscenes.splits import names_of_scenes
+from pftrack.nuscenes.versions import SPLITS, info_file_name
 from pftrack.structures import Frame
 from pftrack.visualization.mosaic import read_lidar
 
@@ -85,7 +86,7 @@ def ground_truth(info: Info) -> Boxes:
 
 
 def find_infos(data_root: Path, version: str, split: str) -> Path:
-    """The info file of a split: in the dataset's folder or beside it.
+    """The info file of an official split: in the dataset's folder or beside it.
 
     Raises:
         UserError: there is none.
@@ -100,21 +101,13 @@ def find_infos(data_root: Path, version: str, split: str) -> Path:
     )
 
 
-def scene_names(data_root: Path, version: str) -> dict[str, str]:
-    """Scene token -> name, from the dataset's scene table; empty when there is none."""
-    if find_version(data_root, version) is None:
-        return {}
-    scenes = read_columns(data_root / version, "scene", ("token", "name"))
-    return dict(zip(scenes["token"].astype(str).tolist(), scenes["name"], strict=True))
-
-
 def load_scenes(infos: InfoFile, data_root: Path, only: Collection[str] = ()) -> list[SceneFrames]:
     """The scenes of an info file, all or by name (or token).
 
     Raises:
         UserError: a name is not among them.
     """
-    names = scene_names(data_root, infos.version)
+    names = names_of_scenes(data_root, infos.version)
     scenes = [
         SceneFrames(names.get(token, token), [infos.infos[i] for i in frames], data_root)
         for token, frames in infos.scenes.items()
@@ -131,12 +124,16 @@ def load_scenes(infos: InfoFile, data_root: Path, only: Collection[str] = ()) ->
 def load_split(
     data_root: Path, version: str, split: str = "val", only: Collection[str] = ()
 ) -> list[SceneFrames]:
-    """The scenes of a split, by the info file in or beside the dataset's folder.
+    """The scenes of a split, by the info files in or beside the dataset's folder.
 
     Raises:
-        UserError: no dataset, no info file, no such scene.
+        UserError: no dataset, no info file, no such split or scene.
     """
-    return load_scenes(load_infos(find_infos(data_root, version, split)), data_root, only)
+    if split in SPLITS.get(version, ()):
+        infos = load_infos(find_infos(data_root, version, split))
+    else:
+        infos = splits.load_split(find_infos(data_root, version, "val"), split, data_root)
+    return load_scenes(infos, data_root, only)
 
 
 def boxes_of_samples(path: Path, tokens: Collection[str]) -> dict[str, Boxes]:

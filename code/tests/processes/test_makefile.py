@@ -28,6 +28,8 @@ TARGETS = [
     "eval",
     "detect",
     "report",
+    "compare",
+    "baseline",
     "reproduce",
     "checkpoints",
     "inspect",

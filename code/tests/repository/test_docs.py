@@ -15,9 +15,11 @@ from pftrack.paths import CODE, REPOSITORY
 # Where the suite runs what the documents name: a test file, or the reason why none does.
 # make's targets are one command each (test_makefile.py checks it); listed is what they run.
 RUN_BY = {
+    "tools/baseline.py": "commands/test_baseline.py",
     "tools/battery.py": "laboratory/battery/test_battery.py",
     "tools/bench.py": "processes/test_tools.py",
     "tools/check_parity.py": "processes/test_tools.py",
+    "tools/compare.py": "commands/test_compare.py",
     "tools/create_data.py": "processes/test_command_lines.py",
     "tools/demo.py": "half an hour of CI: its stages' commands are run one by one, the order of "
     "stages and what an interruption leaves by processes/test_demo.py",
@@ -42,6 +44,7 @@ RUN_BY = {
     "tools/slurm_train.sh": "processes/test_slurm.py",
     "tools/test_tracking.py": "processes/test_inference_run.py",
     "tools/track_images.py": "deployment/test_example.py",
+    "tools/split.py": "commands/test_split.py",
     "tools/train.py": "processes/test_training_cli.py",
     "pftrack.config": "processes/test_command_lines.py",
     "pftrack.training.export": "processes/test_training_resume.py",

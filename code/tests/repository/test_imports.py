@@ -43,6 +43,7 @@ ORDER = (
     "tracking",
     "deployment.verification",
     "deployment.export",
+    "baseline",
     "training",
     "retraining",
     "commands",
@@ -61,6 +62,7 @@ BY_NAME = {
     "pftrack.compatibility.mm",  # processes/test_mm.py, in a fresh interpreter
     "pftrack.training.run",  # processes/test_training_cli.py, through the command
     "pftrack.visualization.video",  # processes/test_command_lines.py, through the command
+    "pftrack.report.compare_page",  # commands/test_compare.py, through the command
 }
 
 

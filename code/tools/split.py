@@ -1,0 +1,12 @@
+"""Make a split: a file of scene names, or an entry of splits.json."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from pftrack.commands.split import main
+from pftrack.errors import run_cli
+
+if __name__ == "__main__":
+    run_cli(main)
