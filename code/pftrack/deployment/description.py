@@ -20,6 +20,7 @@ DEPLOYMENT_FILE = "deployment.json"
 MEMORY, NEXT = "memory_", "next_"
 _HINT = "'make export' writes such folders"
 _LARGEST = 2**31  # of a whole number here, and of the values in a tensor
+_DTYPES = ("float32", "float16", "int64", "int32", "uint8", "bool")
 _LARGEST_SIDE = 32768  # of an image
 
 
@@ -29,7 +30,7 @@ class TensorSpec:
 
     name: str
     shape: list[int]
-    dtype: Literal["float32", "float16", "int64", "int32", "uint8", "bool"]
+    dtype: str
 
 
 @dataclass(frozen=True)
@@ -207,6 +208,7 @@ def _check(deployment: Deployment) -> None:
     }
     for tensor in deployment.inputs + deployment.outputs:
         size = math.prod(tensor.shape)
+        faults[f"dtype of {tensor.name}"] = tensor.dtype not in _DTYPES
         faults[f"shape of {tensor.name}"] = min(tensor.shape, default=1) < 1 or size > _LARGEST
     for fault, wrong in faults.items():
         if wrong:
