@@ -107,6 +107,18 @@ engine_answers() {
     { [ "$1" = podman ] || [[ $(docker --version) != podman* ]]; }
 }
 
+# no_engine ENGINE: in a few words, why it does not answer
+no_engine() {
+  local said
+  command -v "$1" >/dev/null || { echo "${1^} is not installed" && return; }
+  said=$(LC_ALL=C timeout 10 "$1" info 2>&1 || true)
+  if [[ $said == *[Pp]'ermission denied'* ]]; then
+    echo "${1^} is there, but $(id -un) may not use it (permission denied; 'sudo usermod -aG $1 $(id -un)', then log in again)"
+  else
+    echo "no ${1^} engine answers here"
+  fi
+}
+
 # find_compose ENGINE: the command in $compose; fails where there is none
 find_compose() {
   if "$1" compose version >/dev/null 2>&1; then
@@ -137,14 +149,18 @@ pick_engine() {
 pick_runtime() {
   case ${RUNTIME:-auto} in
     native) echo native ;;
-    docker) pick_engine || die "RUNTIME=docker: no Docker engine answers here; start one, or use RUNTIME=native" ;;
-    podman) pick_engine || die "RUNTIME=podman: Podman is not installed or does not work here ('podman info'); use RUNTIME=native" ;;
+    docker) pick_engine || die "RUNTIME=docker: $(no_engine docker); start one, or use RUNTIME=native" ;;
+    podman) pick_engine || die "RUNTIME=podman: $(no_engine podman) ('podman info'); use RUNTIME=native" ;;
     auto)
       if engine_answers docker; then
         echo docker
       elif engine_answers podman && find_compose podman; then
         echo podman
       else
+        # Said where it is news: an engine that ought to answer, or a set-up that is about to begin.
+        if command -v docker >/dev/null || [ ! -d "$root/.venv" ]; then
+          echo "$(no_engine docker): running natively" >&2
+        fi
         echo native
       fi
       ;;

@@ -38,11 +38,11 @@ class ImageFacts:
     """The settings of test images, see :class:`ImageSettings`; they are not mirrored or turned."""
 
     resize: float
-    resize_dims: list[int]
-    crop: list[int]
-    source_size: list[int]
-    mean: list[float]
-    std: list[float]
+    resize_dims: tuple[int, int]
+    crop: tuple[int, int, int, int]
+    source_size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
     size_divisor: int
 
     @classmethod
@@ -51,11 +51,11 @@ class ImageFacts:
         augmentation = images.augmentation
         return cls(
             resize=augmentation.resize,
-            resize_dims=list(augmentation.resize_dims),
-            crop=list(augmentation.crop),
-            source_size=list(augmentation.source_size),
-            mean=list(images.mean),
-            std=list(images.std),
+            resize_dims=augmentation.resize_dims,
+            crop=augmentation.crop,
+            source_size=augmentation.source_size,
+            mean=images.mean,
+            std=images.std,
             size_divisor=images.size_divisor,
         )
 
@@ -65,12 +65,12 @@ class ImageFacts:
         return ImageSettings(
             augmentation=ImageAugmentation(
                 resize=self.resize,
-                resize_dims=tuple(self.resize_dims),
-                crop=tuple(self.crop),
-                source_size=tuple(self.source_size),
+                resize_dims=self.resize_dims,
+                crop=self.crop,
+                source_size=self.source_size,
             ),
-            mean=tuple(self.mean),
-            std=tuple(self.std),
+            mean=self.mean,
+            std=self.std,
             size_divisor=self.size_divisor,
         )
 
@@ -167,12 +167,15 @@ def _typed(value: Any, kind: Any, place: str) -> Any:
         if odd:
             raise ValueError(f"of another version, see '{place}{odd[0]}'")
         hints = get_type_hints(kind)
-        return kind(**{n: _typed(value[n], hints[n], f"{place}{n}.") for n in names})
+        build: Any = kind
+        return build(**{n: _typed(value[n], hints[n], f"{place}{n}.") for n in names})
     origin, inner = get_origin(kind) or kind, get_args(kind)
     if origin is Literal:
         right = value in inner and isinstance(value, str)
     elif origin is list:
         right = isinstance(value, list)
+    elif origin is tuple:
+        right = isinstance(value, list) and len(value) == len(inner)
     elif origin is dict:
         right = isinstance(value, dict)
     elif origin is float:
@@ -185,6 +188,10 @@ def _typed(value: Any, kind: Any, place: str) -> Any:
         raise ValueError(f"{place[:-1]} is {str(value)[:60]!r}")
     if origin is list:
         return [_typed(item, inner[0], f"{place}{i}.") for i, item in enumerate(value)]
+    if origin is tuple:
+        return tuple(
+            _typed(v, k, f"{place}{i}.") for i, (v, k) in enumerate(zip(value, inner, strict=True))
+        )
     if origin is dict:
         return {name: _typed(item, inner[1], f"{place}{name}.") for name, item in value.items()}
     return value
@@ -193,16 +200,14 @@ def _typed(value: Any, kind: Any, place: str) -> Any:
 def _check(deployment: Deployment) -> None:
     """ValueError where values of the right types do not go together."""
     image = deployment.image
-    lengths = {"resize_dims": 2, "crop": 4, "source_size": 2, "mean": 3, "std": 3}
     sides = [*image.resize_dims, *image.source_size, *deployment.image_size]
     faults = {
         "graph": Path(deployment.graph).name != deployment.graph,
         "slots": deployment.slots < 1,
         "cameras": not 0 < deployment.cameras <= 64,
         "classes": not 0 < len(deployment.classes) == len(set(deployment.classes)),
-        "image": any(len(getattr(image, name)) != n for name, n in lengths.items()),
         "size of images": not all(0 < side <= _LARGEST_SIDE for side in sides),
-        "image.std": min(image.std, default=0) <= 0,
+        "image.std": min(image.std) <= 0,
         "image.resize": image.resize <= 0,
         "image.size_divisor": image.size_divisor < 1,
     }

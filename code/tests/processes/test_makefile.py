@@ -320,7 +320,7 @@ def without_python(project: Path) -> str:
 FAKE = """#!/bin/bash
 printf '%s\\n' "$(basename "$0") $*" >>"$CALLS"
 case "$1" in
-  info) echo "${RUNTIMES:-}"; exit "${NO_ENGINE:-0}" ;;
+  info) echo "${RUNTIMES:-}"; echo "${SAYS:-}" >&2; exit "${NO_ENGINE:-0}" ;;
   compose) exit 1 ;;
   network) exit "${NO_BRIDGE:-0}" ;;
 esac
@@ -332,8 +332,8 @@ def docker(project: Path, tmp_path: Path):
     """Runs make with a stand-in for docker and docker-compose; returns (result, calls)."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    for name in ("docker", "docker-compose"):
-        (folder / name).write_text(FAKE)
+    for name in ("docker", "docker-compose", "podman"):
+        (folder / name).write_text(FAKE if name != "podman" else "#!/bin/sh\nexit 1\n")
         (folder / name).chmod(0o755)
     calls = tmp_path / "calls"
 
@@ -359,6 +359,19 @@ def test_docker_runtime_without_an_engine_is_one_line(docker):
     done, _ = docker("test", "RUNTIME=docker", NO_ENGINE="1")
     assert done.returncode == 2
     assert done.stderr.splitlines()[0].startswith("error: RUNTIME=docker: no Docker engine answers")
+
+
+def test_an_engine_that_may_not_be_used_is_told_apart(docker):
+    denied = {"NO_ENGINE": "1", "SAYS": "permission denied while trying to connect to the daemon"}
+    done, _ = docker("test", "RUNTIME=docker", **denied)
+    assert done.returncode == 2
+    first = done.stderr.splitlines()[0]
+    assert first.startswith("error: RUNTIME=docker: Docker is there, but ")
+    assert "may not use it (permission denied; 'sudo usermod -aG docker" in first
+    done, _ = docker("setup", PYTHON="gone", **denied)  # the reason comes before the work
+    assert "Docker is there, but" in done.stderr.splitlines()[0]
+    assert done.stderr.splitlines()[0].endswith(": running natively")
+    assert done.stderr.splitlines()[1] == "runtime: native"
 
 
 def test_gpus_are_handed_on_where_the_engine_can(docker, project: Path):
