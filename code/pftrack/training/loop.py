@@ -285,12 +285,13 @@ class Trainer:
         self.model.load_state_dict(settings, strict=False)
 
     def resume(self, path: Path) -> None:
-        """Continue the training that wrote ``path``.
+        """Continue the training that wrote ``path``; the main process alone reads it.
 
         Raises:
             UserError: it belongs to another model or has no fitting optimiser state.
         """
-        content = load_checkpoint_file(path)
+        read = load_checkpoint_file(path) if self.world.is_main else None
+        content = distributed.broadcast_object(read)
         try:
             load_into(self.model, content, strict=True, classes=self.job.meta.get("CLASSES"))
         except UserError as error:

@@ -20,7 +20,7 @@ from training_toy import WORLD, ToyDataset, ToyModel, make_trainer
 
 from pftrack.datasets.collate import collate_clips
 from pftrack.structures import ClipBatch, FrameTargets
-from pftrack.training import distributed
+from pftrack.training import distributed, loop
 from pftrack.training.distributed import World
 from pftrack.training.loop import Trainer
 from pftrack.training.process import seed_everything
@@ -80,25 +80,33 @@ def gradients(make: Make, work_dir: Path, world: World, samples: int) -> dict[st
     return taken
 
 
-def _process(make: Make, rank: int, port: int, folder: Path) -> None:
+def _process(work: Callable[[World], None], rank: int, port: int) -> None:
     os.environ.update(
         WORLD_SIZE="2", RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE="2",
         MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
     )  # fmt: skip
     world = distributed.start("cpu")
     assert world == World(rank, rank, 2, torch.device("cpu"))
-    torch.save(gradients(make, folder, world, samples=1), folder / f"grads_{rank}.pt")
+    work(world)
     distributed.stop()
 
 
-def compare(make: Make, folder: Path) -> None:
-    """Every gradient of both processes against one process, relative to its tensor's largest."""
+def in_two_processes(work: Callable[[World], None]) -> None:
     torch.set_num_threads(1)  # the processes are forked: no thread pool may exist
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    works = [partial(_process, make, rank, port, folder) for rank in range(2)]
-    assert in_children(*works) == [0, 0]
+    assert in_children(*(partial(_process, work, rank, port) for rank in range(2))) == [0, 0]
+
+
+def compare(make: Make, folder: Path) -> None:
+    """Every gradient of both processes against one process, relative to its tensor's largest."""
+
+    def work(world: World) -> None:
+        taken = gradients(make, folder, world, samples=1)
+        torch.save(taken, folder / f"grads_{world.rank}.pt")
+
+    in_two_processes(work)
     alone = gradients(make, folder / "alone", WORLD, samples=2)
     for rank in range(2):
         shared = torch.load(folder / f"grads_{rank}.pt", weights_only=True)
@@ -125,3 +133,26 @@ def test_tracker_gradients_are_equal(tmp_path, demo_data, demo_infos):
         return make_demo_trainer(work_dir, cfg, world, collate, **one_step(samples))
 
     compare(make, tmp_path)
+
+
+def test_one_process_reads_the_checkpoint_that_all_resume(tmp_path, monkeypatch):
+    def work(world: World) -> None:
+        trainer = make_toy(tmp_path, world, samples=1)
+        trainer.run()
+        path = tmp_path / "iter_1.pth"
+        if not world.is_main:
+            monkeypatch.setattr(loop, "load_checkpoint_file", None)
+        resumed = make_toy(tmp_path, world, samples=1)
+        resumed.resume(path)
+        assert resumed.iteration == trainer.iteration > 0
+        for ours, theirs in zip(
+            (*resumed.model.parameters(), *moments(resumed)),
+            (*trainer.model.parameters(), *moments(trainer)),
+            strict=True,
+        ):
+            assert torch.equal(ours, theirs)
+
+    def moments(trainer: Trainer) -> list[torch.Tensor]:
+        return [state["exp_avg"] for state in trainer.optimizer.state.values()]
+
+    in_two_processes(work)
