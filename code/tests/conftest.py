@@ -31,7 +31,9 @@ def _engine_answers() -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests of ``processes/``; skip what this machine cannot run, with the reason."""
+    """Mark the tests of ``processes/``; those that train in forks come first; skip what this
+    machine cannot run, with the reason."""
+    items.sort(key=lambda item: item.get_closest_marker("forks") is None)
     for item in items:
         if item.path.is_relative_to(PROCESSES):
             item.add_marker(pytest.mark.process)

@@ -27,6 +27,7 @@ from pftrack.training.process import seed_everything
 
 Make = Callable[[Path, World, int], Trainer]
 TOLERANCE = 1e-9
+pytestmark = pytest.mark.forks
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,8 @@ from pftrack.training import checkpoint as ckpt
 from pftrack.training.export import export_weights
 from pftrack.training.loop import Trainer
 
+pytestmark = pytest.mark.forks
+
 
 @pytest.fixture(autouse=True)
 def one_thread():
