@@ -16,10 +16,17 @@ def main() -> int:
     parser.add_argument("result", type=Path, help="results file in the nuScenes tracking format")
     add_table_options(parser)
     parser.add_argument("--out", type=Path, help="folder; default: beside RESULT")
+    parser.add_argument("--against", type=Path, metavar="RESULT", help="other results, drawn too")
+    parser.add_argument(
+        "--images",
+        action=argparse.BooleanOptionalAction,
+        help="camera images and lidar points in the pages; default: up to 100 frames",
+    )
     add_strict_option(parser)
     args = parser.parse_args()
-    if not args.result.is_file():
-        raise UserError(f"no results file {args.result}")
+    for path in (args.result, args.against):
+        if path is not None and not path.is_file():
+            raise UserError(f"no results file {path}")
 
     dataroot, version, split = commands.tables_of(args, args.result)
     commands.evaluate_and_report(
@@ -29,5 +36,7 @@ def main() -> int:
         split,
         args.out or args.result.resolve().parent,
         args.strict_split,
+        args.images,
+        args.against,
     )
     return 0

@@ -198,15 +198,22 @@ def evaluate_and_report(
     out_dir: Path,
     strict: bool = False,
     baseline: bool = False,
+    images: bool | None = None,
+    against: Path | None = None,
 ) -> dict[str, Any]:
     """Tracking and forecasting metrics of a results file, and its report, to ``out_dir``.
 
     Args:
         strict: every scene of the split must be there.
         baseline: set what tracking by detection makes of the same boxes beside it.
+        images: the report shows the cameras; None: where the results are small and they are there.
+        against: other results, drawn beside these.
 
     Returns:
         the metrics summary.
+
+    Raises:
+        UserError: a file is wrong; ``images`` without an info file.
     """
     from pftrack.evaluation.files import write_all
     from pftrack.evaluation.run import evaluate_file
@@ -231,9 +238,32 @@ def evaluate_and_report(
         print(f"\n{columns_table({'tracker': evaluation.tracking.overall, **facts.baselines})}")
     if evaluation.partial:
         facts.title += f" ({evaluation.partial})"
-    paths = write_report(evaluation, facts, out_dir, forecasting)
+    before = None
+    if against is not None:
+        before = evaluate_file(against, dataroot, version, split, strict=strict)
+    if before is not None and before.frames.sample_tokens != evaluation.frames.sample_tokens:
+        raise UserError(f"{against}: has other scenes than {result}: compare results of the same")
+    scenes = _scenes_with_images(evaluation, Path(dataroot), version, split, images)
+    paths = write_report(evaluation, facts, out_dir, forecasting, scenes, before)
     print(f"\nmetrics in {out_dir}, report: {paths['html']}")
     return summary
+
+
+def _scenes_with_images(
+    evaluation: Any, dataroot: Path, version: str, split: str, wanted: bool | None
+) -> dict[str, Any]:
+    """The scenes whose images a report shows, by name; see :func:`evaluate_and_report`."""
+    from pftrack.report.render import SMALL
+    from pftrack.visualization.scenes import load_split
+
+    if wanted is False or (wanted is None and len(evaluation.frames) > SMALL):
+        return {}
+    try:
+        return {scene.name: scene for scene in load_split(dataroot, version, split)}
+    except UserError:
+        if wanted:
+            raise
+        return {}  # without an info file nothing says where the images are
 
 
 def report_facts(result: Path, version: str, split: str) -> Any:

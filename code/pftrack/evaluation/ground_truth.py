@@ -14,6 +14,7 @@ import numpy as np
 from pftrack.errors import UserError
 from pftrack.evaluation.tables import BoxTable, FrameTable
 from pftrack.evaluation.tracks import BikeRacks
+from pftrack.geometry import yaw_from_quaternion
 from pftrack.nuscenes.facts import LIDAR
 from pftrack.nuscenes.splits import is_split_file, lacking, scenes_of_split
 from pftrack.nuscenes.tables import (
@@ -124,18 +125,20 @@ def _load_frames(root: Path, scenes: Columns) -> FrameTable:
     )
     order = np.lexsort((samples["timestamp"], scene))
     tokens = samples["token"][order]
+    ego, ego_yaw = _ego_poses(root, tokens)
     return FrameTable(
         sample_tokens=tokens.astype(str).tolist(),
         scene=scene[order],
         timestamp=samples["timestamp"][order],
-        ego=_ego_positions(root, tokens),
+        ego=ego,
+        ego_yaw=ego_yaw,
         scene_names=scenes["name"],
         scene_tokens=scene_tokens,
     )
 
 
-def _ego_positions(root: Path, samples: np.ndarray) -> np.ndarray:
-    """[F, 3] where the ego vehicle is at the LIDAR_TOP key frame of each sample, m, global."""
+def _ego_poses(root: Path, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Global position [F, 3] (m) and yaw [F] of the vehicle at each LIDAR_TOP key frame."""
     sensors = read_columns(root, "sensor", ("token", "channel"))
     mounts = read_columns(root, "calibrated_sensor", ("token", "sensor_token"))
     channels = sensor_channels(sensors, mounts)
@@ -153,10 +156,14 @@ def _ego_positions(root: Path, samples: np.ndarray) -> np.ndarray:
     rows = TokenIndex("sample_data", data["sample_token"]).rows("sample", "token", samples)
     pose_tokens = data["ego_pose_token"][rows]
     needed = set(pose_tokens.astype(str).tolist())
-    names = ("token", "translation")
-    poses = read_columns(root, "ego_pose", names, lambda row: row["token"] in needed)
+    poses = read_columns(
+        root,
+        "ego_pose",
+        ("token", "translation", "rotation"),
+        lambda row: row["token"] in needed,
+    )
     rows = TokenIndex("ego_pose", poses["token"]).rows("sample_data", "ego_pose_token", pose_tokens)
-    return poses["translation"][rows]
+    return poses["translation"][rows], yaw_from_quaternion(poses["rotation"][rows])
 
 
 def _load_boxes(
@@ -201,7 +208,9 @@ def _load_boxes(
         num_pts=(rows["num_lidar_pts"] + rows["num_radar_pts"])[tracked],
         visibility=np.array([int(rows["visibility_token"][i] or 0) for i in tracked], np.int64),
         center=rows["translation"][tracked],
+        shape=np.c_[rows["size"][tracked], yaw_from_quaternion(rows["rotation"][tracked])],
         score=np.full(len(tracked), -1.0),
+        box_score=np.full(len(tracked), -1.0),
         velocity=np.full((len(tracked), 2), np.nan),
         interpolated=np.zeros(len(tracked), bool),
         forecast=None,

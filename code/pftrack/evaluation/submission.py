@@ -12,6 +12,7 @@ import numpy as np
 from pftrack.errors import UserError
 from pftrack.evaluation.config import TrackingConfig
 from pftrack.evaluation.tables import BoxTable, FrameTable
+from pftrack.geometry import yaw_from_quaternion
 from pftrack.nuscenes.results_file import read_results
 
 
@@ -95,6 +96,7 @@ class _TableBuilder:
             twice = Counter(ids).most_common(1)[0][0]
             raise self._error(f"sample '{token}' has two boxes with tracking_id '{twice}'")
         scene = int(self._frames.scene[frame])
+        score = np.array([b["tracking_score"] for b in boxes], float)
         self._columns[frame] = {
             "frame": np.full(len(boxes), frame),
             "track": np.array(
@@ -102,7 +104,9 @@ class _TableBuilder:
             ),
             "label": np.array([self._label_of[b["tracking_name"]] for b in boxes], np.int64),
             "center": np.array([b["translation"] for b in boxes], float).reshape(-1, 3),
-            "score": np.array([b["tracking_score"] for b in boxes], float),
+            "shape": _shapes(boxes),
+            "score": score,
+            "box_score": score,
             "velocity": np.array([b["velocity"] for b in boxes], float).reshape(-1, 2),
             "num_pts": np.array([b.get("num_pts", -1) for b in boxes], np.int64),
         }
@@ -165,3 +169,10 @@ class _TableBuilder:
 
     def _error(self, message: str) -> UserError:
         return UserError(f"{self._path}: {message}")
+
+
+def _shapes(boxes: list[dict[str, Any]]) -> np.ndarray:
+    """[n, 4] width, length, height in m, yaw in rad."""
+    size = np.array([b["size"] for b in boxes], float).reshape(-1, 3)
+    rotation = np.array([b["rotation"] for b in boxes], float).reshape(-1, 4)
+    return np.c_[size, yaw_from_quaternion(rotation)]

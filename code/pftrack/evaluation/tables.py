@@ -17,6 +17,7 @@ class FrameTable:
         scene: [F] scene number, non-decreasing.
         timestamp: [F] int64 microseconds.
         ego: [F, 3] ego position in the global frame, m, at the LIDAR_TOP key frame.
+        ego_yaw: [F] heading there, rad from the global x axis.
         scene_names, scene_tokens: one per scene number.
     """
 
@@ -24,6 +25,7 @@ class FrameTable:
     scene: np.ndarray
     timestamp: np.ndarray
     ego: np.ndarray
+    ego_yaw: np.ndarray
     scene_names: list[str]
     scene_tokens: list[str]
 
@@ -45,6 +47,7 @@ class FrameTable:
             scene=numbers,
             timestamp=self.timestamp[keep],
             ego=self.ego[keep],
+            ego_yaw=self.ego_yaw[keep],
             scene_names=[self.scene_names[i] for i in scenes],
             scene_tokens=[self.scene_tokens[i] for i in scenes],
         )
@@ -63,7 +66,9 @@ class BoxTable:
         track: [N] identity, unique over scenes.
         label: [N] index into the class names of the configuration.
         center: [N, 3] global frame, m.
-        score: [N] in [0, 1]; ground truth: -1.
+        shape: [N, 4] width, length, height in m, yaw in rad, global frame; no metric reads it.
+        score: [N] in [0, 1], as the metrics use it; ground truth: -1.
+        box_score: [N] the box's own score in the file; no metric reads it.
         velocity: [N, 2] m/s in the global frame, NaN when unknown.
         num_pts: [N] lidar and radar points inside; predictions: -1.
         visibility: [N] nuScenes visibility level 1..4; predictions and interpolated boxes: 0.
@@ -76,7 +81,9 @@ class BoxTable:
     track: np.ndarray
     label: np.ndarray
     center: np.ndarray
+    shape: np.ndarray
     score: np.ndarray
+    box_score: np.ndarray
     velocity: np.ndarray
     num_pts: np.ndarray
     visibility: np.ndarray

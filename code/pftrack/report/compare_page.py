@@ -10,7 +10,7 @@ from pftrack.evaluation.run import Evaluation
 from pftrack.files import atomic, write_json
 from pftrack.report.charts import FrameViews
 from pftrack.report.content import without_nan
-from pftrack.report.render import template_environment
+from pftrack.report.pages import template_environment
 
 _DRAWN = 12  # objects with pictures, of each file
 

@@ -28,7 +28,9 @@ def boxes(frame, track, xy, score=-1.0, velocity=(0.0, 0.0), forecast=None) -> B
         track=np.array(track),
         label=np.full(count, CAR),
         center=np.c_[np.array(xy, float), np.zeros(count)],
+        shape=np.ones((count, 4)),
         score=np.full(count, score),
+        box_score=np.full(count, score),
         velocity=np.tile(np.array(velocity, float), (count, 1)),
         num_pts=np.ones(count, int),
         visibility=np.zeros(count, int),
@@ -44,6 +46,7 @@ def evaluation(gt: BoxTable, pred: BoxTable) -> Evaluation:
         scene=np.zeros(FRAMES, int),
         timestamp=np.arange(FRAMES) * 500_000,
         ego=np.zeros((FRAMES, 3)),
+        ego_yaw=np.zeros(FRAMES),
         scene_names=["s"],
         scene_tokens=["s"],
     )

@@ -83,7 +83,9 @@ def table(rows: list[tuple[int, int, float, float]]) -> BoxTable:
         track=track,
         label=np.zeros(count, int),
         center=np.stack([x, np.zeros(count), np.zeros(count)], axis=1),
+        shape=np.ones((count, 4)),
         score=score,
+        box_score=score,
         velocity=np.zeros((count, 2)),
         num_pts=np.ones(count, int),
         visibility=np.zeros(count, int),
@@ -99,6 +101,7 @@ def frame_table(count: int) -> FrameTable:
         scene=np.zeros(count, int),
         timestamp=np.arange(count) * 500_000,
         ego=np.zeros((count, 3)),
+        ego_yaw=np.zeros(count),
         scene_names=["scene"],
         scene_tokens=["scene"],
     )

@@ -8,31 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from laboratory.random_scenes import (
-    RandomScenesConfig,
-    write_random_scenes,
-)
 from pftrack.evaluation.analysis import range_breakdown, track_events
 from pftrack.evaluation.config import load_tracking_config
-from pftrack.evaluation.ground_truth import load_ground_truth
-from pftrack.evaluation.run import Evaluation, evaluate_results
+from pftrack.evaluation.run import Evaluation
+from pftrack.report import render
 from pftrack.report.charts import line_chart
 from pftrack.report.content import RunFacts
 from pftrack.report.render import write_report
 
-VOID = {"meta", "br", "path", "circle", "rect", "link", "img"}
-
-
-@pytest.fixture(scope="module")
-def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
-    root = tmp_path_factory.mktemp("scenes")
-    scenes = RandomScenesConfig(("scene-0103", "scene-0916"), frames=20, objects=25)
-    result = write_random_scenes(root, "v1.0-mini", scenes, 2)
-    config = load_tracking_config()
-    truth = load_ground_truth(root, "v1.0-mini", "val", config.class_names)
-    evaluation = evaluate_results(result, truth, config)
-    evaluation.pred.track_names[:] = [f"<b>{n}</b>" for n in evaluation.pred.track_names]
-    return evaluation
+VOID = {"meta", "br", "path", "circle", "input", "link", "img"}
 
 
 class Checker(HTMLParser):
@@ -96,8 +80,10 @@ def test_report_is_self_contained_and_valid(evaluation: Evaluation, tmp_path: Pa
     page = Checker()
     page.feed(html)
     assert page.open == []
-    assert page.links and page.links <= page.targets
-    assert "<co>" not in html and "<b>scene" not in html
+    frames = {link for link in page.links if link.startswith("#view=scene-")}
+    assert len(frames) > 3 and page.links - frames <= page.targets
+    assert "<co>" not in html and "</script><b>" not in html
+    assert html.count("<script>") == html.count("</script>") - 2 == 1
     assert f"{evaluation.tracking.overall['amota']:.3f}" in html
     assert "10.00</b>" not in html and "10.00 frames/s" in html
 
@@ -135,3 +121,25 @@ def test_report_of_results_without_any_box(evaluation: Evaluation, tmp_path: Pat
 def test_line_chart_leaves_gaps_out() -> None:
     svg = line_chart({"a": [(0.0, 0.5), (0.5, float("nan")), (1.0, 1.0)]}, "x", "y", 1.0)
     assert "nan" not in svg and svg.count('<path class="line') == 1
+
+
+def test_larger_results_are_a_page_for_each_scene(
+    evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render, "SMALL", 39)
+    facts = RunFacts("title", "r.json", "v1.0-mini", "val")
+    pages = tmp_path / render.PAGES
+    pages.mkdir()
+    (pages / "scene-9999.html").write_text("of an earlier report")
+    html = write_report(evaluation, facts, tmp_path)["html"].read_text()
+    assert sorted(p.name for p in pages.iterdir()) == ["scene-0103.html", "scene-0916.html"]
+    links = Checker()
+    links.feed(html)
+    outside = {link.split("#")[0] for link in links.links if not link.startswith("#")}
+    assert outside == {"report_scenes/scene-0103.html", "report_scenes/scene-0916.html"}
+    assert "data-scene=" not in html
+    assert 'data-scene="scene-0103"' in (pages / "scene-0103.html").read_text()
+
+    monkeypatch.setattr(render, "SMALL", 40)  # in one page again
+    write_report(evaluation, facts, tmp_path)
+    assert not pages.exists()

@@ -1,0 +1,103 @@
+// The cameras' images of a frame, with the boxes drawn over them.
+
+const EDGES = [[0, 1], [1, 2], [2, 3], [3, 0], [4, 5], [5, 6], [6, 7], [7, 4], [0, 4], [1, 5], [2, 6], [3, 7]];
+const NEAR = 0.3; // m in front of a camera, where lines are cut
+const FAR = 60; // m up to which boxes are drawn
+
+class Cameras {
+  constructor(parent, state) {
+    this.parent = parent;
+    this.state = state;
+    this.views = [];
+    this.frame = -1;
+  }
+
+  // Other images are only decoded when the frame is another one.
+  draw() {
+    const frame = Math.round(this.state.time);
+    const data = this.state.scene.sensors && this.state.scene.sensors[frame];
+    this.parent.hidden = !data;
+    if (!data) return;
+    if (this.views.length !== data.images.length) this.build(data);
+    this.views.forEach((view, i) => {
+      if (this.frame !== frame || view.scene !== this.state.scene) {
+        view.scene = this.state.scene;
+        view.image.src = `data:image/jpeg;base64,${data.images[i]}`;
+      }
+      this.overlay(view.canvas, data.size, data.matrices[i], frame);
+    });
+    this.frame = frame;
+  }
+
+  build(data) {
+    this.views = data.names.map((name) => {
+      const figure = document.createElement("figure");
+      const image = document.createElement("img");
+      const canvas = document.createElement("canvas");
+      const caption = document.createElement("figcaption");
+      image.alt = `camera ${name}`;
+      image.width = canvas.width = data.size[0];
+      image.height = canvas.height = data.size[1];
+      canvas.width *= 2; // sharp lines where the page shows the image larger
+      canvas.height *= 2;
+      caption.textContent = name;
+      figure.append(image, canvas, caption);
+      return { figure, image, canvas };
+    });
+    // Left, front, right above; the same behind below.
+    const order = ["front left", "front", "front right", "back left", "back", "back right"];
+    const rank = (view) => order.indexOf(view.figure.textContent);
+    this.parent.replaceChildren(...[...this.views].sort((a, b) => rank(a) - rank(b)).map((v) => v.figure));
+  }
+
+  overlay(canvas, [width, height], matrix, frame) {
+    const { scene, layers, selected } = this.state;
+    const c = canvas.getContext("2d");
+    c.setTransform(canvas.width / width, 0, 0, canvas.height / height, 0, 0);
+    c.clearRect(0, 0, width, height);
+    const draw = (item, color, line) => {
+      const b = this.state.shows(item) && item.at(frame);
+      if (!b) return;
+      c.strokeStyle = item === selected ? "#ffd84d" : color;
+      c.lineWidth = item === selected ? 2 : line;
+      this.wires(c, this.corners(b), matrix);
+    };
+    if (layers.truth) for (const o of scene.objects) draw(o, o.track[o.row.get(frame)] < 0 ? "#ff6b5e" : "#fff", 0.7);
+    if (layers.tracks) for (const t of scene.tracks) draw(t, t.color, 1.2);
+  }
+
+  corners(b) {
+    const [cos, sin] = [Math.cos(b.yaw), Math.sin(b.yaw)];
+    const corners = [];
+    for (const z of [-0.5, 0.5]) {
+      for (const [l, w] of [[0.5, 0.5], [0.5, -0.5], [-0.5, -0.5], [-0.5, 0.5]]) {
+        corners.push([
+          b.x + l * b.length * cos - w * b.width * sin,
+          b.y + l * b.length * sin + w * b.width * cos,
+          b.z + z * b.height,
+        ]);
+      }
+    }
+    return corners;
+  }
+
+  wires(c, corners, m) {
+    const points = corners.map(([x, y, z]) => [0, 4, 8].map((i) => m[i] * x + m[i + 1] * y + m[i + 2] * z + m[i + 3]));
+    const depth = points.reduce((sum, p) => sum + p[2], 0) / points.length;
+    if (depth < NEAR || depth > FAR) return;
+    c.beginPath();
+    for (const [i, j] of EDGES) {
+      let [a, b] = [points[i], points[j]];
+      if (a[2] < NEAR && b[2] < NEAR) continue;
+      const cut = (p, q) => {
+        if (p[2] >= NEAR) return p;
+        const t = (NEAR - p[2]) / (q[2] - p[2]);
+        return p.map((v, k) => v + t * (q[k] - v));
+      };
+      [a, b] = [cut(a, b), cut(b, a)];
+      c.moveTo(a[0] / a[2], a[1] / a[2]);
+      c.lineTo(b[0] / b[2], b[1] / b[2]);
+    }
+    c.stroke();
+  }
+}
