@@ -38,7 +38,7 @@ BASELINE ?= 0## 1: eval sets tracking by detection over the tracker's own boxes 
 SCENES ?=## scene names, separated by commas; default: all
 SPLIT ?= val## a name or a file of scene names; without it data and training take what they always took
 ENGINE ?= torch## what runs the network of eval: torch, static (fixed shapes) or onnx (ONNX Runtime)
-FORMAT ?= onnx## of an export: onnx or torch
+FORMAT ?=## of an export: onnx (default) or torch; of videos: mp4 (default), gif, png, rrd, or several with commas
 SLOTS ?= 300## of an export: live tracks it can hold
 PRECISION ?= fp32## of an export: fp32 or fp16
 NUSCENES ?= data/nuscenes## nuScenes' folder
@@ -127,7 +127,7 @@ train-f3: ## step two: the tracker on three-frame clips
 	$(run)
 
 ##@ Targets: evaluation
-.PHONY: eval detect export report baseline compare reproduce video picture
+.PHONY: eval detect export report baseline compare reproduce video view picture
 eval: ## tracking with a checkpoint: metrics, forecasting metrics, report
 	$(run)
 detect: ## detection mAP and NDS of a checkpoint
@@ -143,6 +143,8 @@ compare: ## results files side by side: a table, and a page with classes, ranges
 reproduce: ## published checkpoints: published against measured numbers; TRAIN=1: retrain and compare
 	$(run)
 video: ## camera and bird's-eye videos of a results file
+	$(run)
+view: ## a results file in Rerun, natively (make setup ARGS=rerun installs it)
 	$(run)
 picture: ## the README's picture (a small GIF) from a results file; default: the demo's
 	$(run)

@@ -22,3 +22,4 @@ cp requirements.lock requirements-cuda12.lock
 compile requirements requirements-cuda12 --override requirements-cuda12.in
 compile ops ops --no-deps "$@"
 compile installer installer --no-deps "$@"
+compile rerun rerun --no-deps "$@" # make setup ARGS=rerun

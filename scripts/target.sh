@@ -49,7 +49,8 @@ reads() { # reads TARGET
     baseline) echo "RESULT METHOD WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
     compare) echo "RESULTS WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
     reproduce) echo "GPUS NNODES NODE_RANK MASTER_ADDR MASTER_PORT LOCAL_ADDR TRAIN HEAD ONLY RES WORK_DIR NUSCENES VERSION ARGS" ;;
-    video) echo "RESULT SCENES WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
+    video) echo "RESULT SCENES FORMAT WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
+    view) echo "RESULT SCENES SPLIT NUSCENES VERSION ARGS" ;;
     picture) echo "RESULT OUT NUSCENES VERSION ARGS" ;;
     jupyter) echo "PORT ARGS" ;;
     parity) echo "GOLDEN ARGS" ;;
@@ -109,7 +110,6 @@ check_values() {
   [ -z "$CUDA" ] || one_of CUDA 12 13
   one_of DEVICE auto cpu cuda
   one_of ENGINE torch static onnx
-  one_of FORMAT onnx torch
   one_of PRECISION fp32 fp16
   one_of RES 800x320 1600x640
   one_of HEAD petr detr3d
@@ -225,7 +225,7 @@ build_command() {
       [ -z "$ONLY" ] || options+=(--only "$ONLY")
       in_service test python tools/gpu_check.py --device "$DEVICE" ${options[@]+"${options[@]}"}
       ;;
-    setup) command=(scripts/setup.sh) ;;
+    setup) command=(scripts/setup.sh ${args[@]+"${args[@]}"}) ;;
     build) command=(scripts/build.sh ${args[@]+"${args[@]}"}) ;;
     test-images) command=(scripts/test_images.sh ${args[@]+"${args[@]}"}) ;;
     clean) command=(scripts/clean.sh) ;;
@@ -317,6 +317,8 @@ build_command() {
       find_file CKPT "$hint_ckpt"
       local checkpoint=$found
       reading "$checkpoint"
+      : "${FORMAT:=onnx}"
+      one_of FORMAT onnx torch
       # shellcheck disable=SC2153 # a variable of make's
       options=(--format "$FORMAT" --slots "$SLOTS" --precision "$PRECISION")
       add_config
@@ -326,13 +328,14 @@ build_command() {
       fi
       in_service eval python tools/export.py "$checkpoint" "${options[@]}"
       ;;
-    report | baseline | video)
+    report | baseline | video | view)
       find_file RESULT "$hint_result"
       local result=$found tool=$target.py
       [ "$target" != video ] || tool=make_video.py
+      if [ "$target" = view ]; then reading "$result"; else writing "$(dirname "$result")"; fi
       [ "$target" != baseline ] || options+=(--method "$METHOD")
-      writing "$(dirname "$result")"
-      [ -z "$SCENES" ] || [ "$target" != video ] || options+=(--scenes "$SCENES")
+      [ "$target" != video ] || [ -z "$FORMAT" ] || options+=(--format "$FORMAT")
+      case $target in video | view) [ -z "$SCENES" ] || options+=(--scenes "$SCENES") ;; esac
       if [ -n "$WORK_DIR" ]; then
         writing "$WORK_DIR"
         options+=(--out "$WORK_DIR")

@@ -23,6 +23,7 @@ COMMANDS = {
     "baseline": "pftrack.commands.baseline",
     "compare": "pftrack.commands.compare",
     "video": "pftrack.commands.make_video",
+    "view": "pftrack.commands.view",
     "checkpoints": "pftrack.commands.download_checkpoints",
     "inspect": "pftrack.commands.inspect_checkpoint",
     "config": "pftrack.config",

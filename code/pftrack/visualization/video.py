@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from tqdm import tqdm
 from pftrack.boxes import Boxes
 from pftrack.files import atomic, safe_name
 from pftrack.visualization.mosaic import Style, draw_frame, stack
+from pftrack.visualization.rerun_stream import write_rrd
 from pftrack.visualization.scenes import SceneFrames, boxes_of_samples
 from pftrack.visualization.trails import History
 from pftrack.visualization.video_file import write_gif, write_mp4, write_png
@@ -49,7 +50,7 @@ class Options:
     """How scenes are drawn and written.
 
     Attributes:
-        formats: mp4, gif, png (every frame).
+        formats: mp4, gif, png (every frame), rrd (a stream for Rerun).
         fps: frames per second of the video (key frames are 0.5 s apart).
         min_score: boxes below are left out.
         truth: outlines of the annotations.  lidar: points in the bird's-eye view.
@@ -104,8 +105,17 @@ def make_videos(
     written: list[Path] = []
     for scene in scenes:
         total = min(len(scene), options.max_frames or len(scene))
-        pictures = tqdm(scene_pictures(scene, layers, options), desc=scene.name, total=total)
-        files = _write(out, safe_name(scene.name), pictures, options)
+        name = safe_name(scene.name)
+        files: list[Path] = []
+        drawn = tuple(kind for kind in options.formats if kind != "rrd")
+        if drawn:
+            pictures = tqdm(scene_pictures(scene, layers, options), desc=scene.name, total=total)
+            files = _write(out, name, pictures, replace(options, formats=drawn))
+        if "rrd" in options.formats:
+            files.append(out / f"{name}.rrd")
+            boxes = [layer.boxes for layer in layers]
+            truth, frames = options.truth, options.max_frames
+            write_rrd(files[-1], scene, boxes, options.min_score, truth, frames)
         written += files
         index.append(
             {

@@ -35,6 +35,7 @@ RUN_BY = {
     "tools/inspect_checkpoint.py": "processes/test_command_lines.py",
     "tools/make_demo_data.py": "processes/test_command_lines.py",
     "tools/make_video.py": "processes/test_command_lines.py",
+    "tools/view.py": "visualization/test_rerun_stream.py; the viewer takes a screen",
     "tools/report.py": "processes/test_tools.py",
     "tools/reproduce.py": "tracking/test_scene_results.py",
     "tools/retrain.py": "processes/test_retraining.py",

@@ -1,0 +1,99 @@
+"""Streams for Rerun hold what is tracked, where it is; without Rerun there is one clear line."""
+
+from __future__ import annotations
+
+import builtins
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pftrack import geometry
+from pftrack.errors import UserError
+from pftrack.visualization import rerun_stream
+from pftrack.visualization.scenes import load_split
+from pftrack.visualization.video import Layer
+
+
+class Recorder:
+    """Stands for a stream: what was logged, by entity and frame."""
+
+    def __init__(self) -> None:
+        self.frame = -1
+        self.logged: dict[tuple[str, int], list] = {}
+
+    def set_time(self, timeline: str, **value: float) -> None:
+        if timeline == "frame":
+            self.frame = int(value["sequence"])
+
+    def log(self, path: str, *what: object) -> None:
+        self.logged.setdefault((path, self.frame), []).extend(what)
+
+
+def columns(logged, name: str) -> np.ndarray:
+    """A component of what was logged last, as an array."""
+    (batch,) = (
+        b for b in logged[-1].as_component_batches() if name in str(b.component_descriptor())
+    )
+    return np.array(batch.as_arrow_array().to_pylist())
+
+
+def test_boxes_and_cameras_are_where_they_are(demo_data: Path, demo_infos: dict) -> None:
+    pytest.importorskip("rerun", reason="Rerun is an optional part: make setup ARGS=rerun")
+    scenes = load_split(demo_data, "v1.0-mini")
+    stream, layer = Recorder(), Layer.from_truth(scenes).boxes
+    rerun_stream.send_scene(stream, scenes[0], [layer], 0.2, truth=True, max_frames=3)  # type: ignore[arg-type]
+    frames = {frame for _, frame in stream.logged}
+    assert frames == {0, 1, 2}
+    origin = scenes[0].frame(0).ego2global[:3, 3]
+    truth = scenes[0].truth(2)
+    logged = stream.logged["world/tracks/boxes", 2]
+    assert np.abs(columns(logged, "centers") - (truth.center - origin)).max() < 1e-3
+    assert np.abs(columns(logged, "half_sizes") * 2 - truth.size[:, [1, 0, 2]]).max() < 1e-4
+    turned = columns(logged, "quaternions")[:, [3, 0, 1, 2]]
+    yaw = geometry.yaw_from_quaternion(truth.rotation)
+    assert np.abs(np.sin(geometry.yaw_from_quaternion(turned) - yaw)).max() < 1e-5
+    camera = stream.logged["world/front", 2]
+    pose = scenes[0].frame(2).camera_ego2global[0] @ scenes[0].frame(2).sensor2ego[0]
+    (place,) = columns(camera[:1], "translation")
+    assert np.abs(place - (pose[:3, 3] - origin)).max() < 1e-3
+    assert ("world/truth", 2) in stream.logged and ("world/lidar", 2) in stream.logged
+
+
+def test_file_is_one_that_rerun_reads(demo_data: Path, demo_infos: dict, tmp_path: Path) -> None:
+    pytest.importorskip("rerun", reason="Rerun is an optional part: make setup ARGS=rerun")
+    scenes = load_split(demo_data, "v1.0-mini")
+    path = tmp_path / "scene.rrd"
+    layers = [Layer.from_truth(scenes).boxes] * 2
+    rerun_stream.write_rrd(path, scenes[0], layers, 0.2, False, max_frames=2)
+    assert [p.name for p in tmp_path.iterdir()] == ["scene.rrd"]
+    command = [str(Path(sys.executable).with_name("rerun")), "rrd", "print", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    for entity in ("/world/tracks/boxes", "/world/against/forecasts", "/world/back_left/image"):
+        assert entity in done.stdout
+    assert "/world/truth" not in done.stdout
+
+
+def test_without_a_screen_the_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rerun", reason="Rerun is an optional part: make setup ARGS=rerun")
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UserError, match=r"no screen here.*FORMAT=rrd"):
+        rerun_stream.open_viewer([], [], 0.2, True)
+
+
+def test_without_rerun_the_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def no_rerun(name: str, *rest: object) -> object:
+        if name == "rerun":
+            raise ImportError(name)
+        return real(name, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(builtins, "__import__", no_rerun)
+    with pytest.raises(UserError, match="make setup RUNTIME=native ARGS=rerun"):
+        rerun_stream.require_rerun()

@@ -1,0 +1,12 @@
+"""Open a results file in Rerun: cameras, boxes, lidar and tracks over time."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from pftrack.commands.view import main
+from pftrack.errors import run_cli
+
+if __name__ == "__main__":
+    run_cli(main)
