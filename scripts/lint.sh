@@ -13,7 +13,7 @@ check_format() { (cd code && ruff format --quiet --check --config pyproject.toml
 check_shellcheck() { git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck -x; }
 check_hadolint() { hadolint --config docker/hadolint.yaml docker/Dockerfile; }
 check_mypy() { (cd code && mypy --no-error-summary); }
-check_notebooks() { (cd code && python tools/run_notebooks.py --check); } # no outputs in git
+check_notebooks() { (cd code && python tools/run_notebooks.py --check); } # with the outputs of --store
 
 # No file of more than 2 MB comes into git; the demo's checkpoints are meant to be there.
 check_sizes() {

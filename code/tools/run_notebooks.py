@@ -1,4 +1,4 @@
-"""Execute every notebook and fail when one fails; git keeps them without outputs."""
+"""Execute every notebook and fail when one fails; git keeps them with the outputs of --store."""
 
 import sys
 from pathlib import Path
@@ -23,8 +23,14 @@ def main() -> int:
     )
     parser.add_argument("--fast", action="store_true", help="few frames, as the tests run them")
     parser.add_argument("--timeout", type=int, default=900, help="seconds per cell (default 900)")
-    parser.add_argument("--strip", action="store_true", help="remove outputs from the files in git")
-    parser.add_argument("--check", action="store_true", help="fail if a file in git has outputs")
+    parser.add_argument(
+        "--store",
+        action="store_true",
+        help="execute as the tests do and keep the outputs in the notebooks themselves, for git",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="fail if a file in git is not as --store leaves it"
+    )
     args = parser.parse_args()
 
     notebooks = args.notebooks or sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
@@ -36,14 +42,18 @@ def main() -> int:
 
     from pftrack.commands import notebook_files
 
-    if args.strip or args.check:
-        dirty = [path for path in notebooks if notebook_files.strip(path, write=args.strip)]
-        if dirty and args.check:
-            names = ", ".join(path.name for path in dirty)
-            raise UserError(f"outputs in {names}: run tools/run_notebooks.py --strip")
+    if args.check:
+        others = [path.name for path in notebooks if not notebook_files.is_tidy(path)]
+        if others:
+            raise UserError(
+                f"{', '.join(others)}: not as stored, run tools/run_notebooks.py --store"
+            )
         return 0
     for path in notebooks:
-        seconds = notebook_files.execute(path, args.out, fast=args.fast, timeout=args.timeout)
+        fast = args.fast or args.store
+        seconds = notebook_files.execute(path, args.out, fast=fast, timeout=args.timeout)
+        if args.store:
+            notebook_files.store(args.out / path.name, path)
         print(f"{path.name}: {seconds:.0f} s -> {args.out / path.name}", flush=True)
     return 0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import os
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from pftrack.boxes import Boxes
 from pftrack.errors import UserError
 from pftrack.nuscenes.facts import FORECAST_STEPS, KEY_FRAME_SECONDS
 from pftrack.nuscenes.versions import MINI, TRAINVAL, find_version
-from pftrack.paths import CODE
+from pftrack.paths import CODE, REPOSITORY
 from pftrack.visualization.scenes import (
     SceneFrames,
     find_infos,
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from pftrack.evaluation.run import Evaluation
 
 FAST = bool(os.environ.get("PFTRACK_NOTEBOOK_FAST"))
+NOTEBOOKS = REPOSITORY / "notebooks"
+# Frames of a scene and its images' size, generated.
+_FRAMES, _SIZE = (16, "640x360") if FAST else (40, "800x450")
+_STILL = (720, 70)  # width (px) and JPEG quality of the picture that stands for a slider
 
 
 @dataclass
@@ -88,7 +94,7 @@ def demo() -> Setting:
     if FAST or not (data / MINI).is_dir() or not _has_infos(data):
         data = out / "nuscenes"
         _generate(data)
-    return Setting(_in_code(config), checkpoint, data, MINI, out, 6 if FAST else 40)
+    return Setting(_in_code(config), checkpoint, data, MINI, out, _FRAMES)
 
 
 def published(
@@ -116,7 +122,7 @@ def published(
         raise UserError(f"no nuScenes {version or f'{TRAINVAL} or {MINI}'} in '{root}'")
     chosen = _in_code(config) if config else str(config_of_checkpoint(checkpoint))
     out = CODE / "work_dirs" / "notebooks" / Path(checkpoint).stem
-    return Setting(chosen, checkpoint, root, found, out, 6 if FAST else 40)
+    return Setting(chosen, checkpoint, root, found, out, _FRAMES)
 
 
 def track(
@@ -192,6 +198,14 @@ def evaluate(setting: Setting, device: str) -> tuple[Path, Evaluation]:
     return run.result_path, evaluation
 
 
+def training_runs() -> dict[str, Path]:
+    """Work dirs of trainings by name: the demo's, or else two with logs beside the notebooks."""
+    demo_dirs = {name: CODE / "work_dirs" / "demo" / name for name in ("f1", "f3")}
+    if not FAST and all(any(folder.glob("*.log.json")) for folder in demo_dirs.values()):
+        return demo_dirs
+    return {folder.name: folder for folder in sorted((NOTEBOOKS / "example_training").iterdir())}
+
+
 def _in_code(path: str) -> str:
     return path if Path(path).is_absolute() else str(CODE / path)
 
@@ -208,17 +222,25 @@ def _generate(data: Path) -> None:
     from pftrack.commands.demo_stages import DEMO_VISIBILITY
     from pftrack.conversion.run import convert_folder
 
-    frames, size = (6, "400x225") if FAST else (40, "800x450")
-    command = [sys.executable, str(CODE / "tools" / "make_demo_data.py"), str(data)]
-    command += ["--scenes", "2", "--frames", str(frames), "--image-size", size, "--workers", "2"]
-    subprocess.run([*command, "--visibility", str(DEMO_VISIBILITY)], check=True)
+    command = [
+        sys.executable,
+        str(CODE / "tools" / "make_demo_data.py"),
+        str(data),
+        "--scenes",
+        "2",
+    ]
+    command += ["--frames", str(_FRAMES), "--image-size", _SIZE, "--workers", "2"]
+    command += ["--visibility", str(DEMO_VISIBILITY)]
+    # What a notebook prints does not tell whether the data were there.
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     if not _has_infos(data):
-        convert_folder(data, MINI, data.parent)
+        with contextlib.redirect_stdout(None):
+            convert_folder(data, MINI, data.parent)
 
 
-def jpeg(picture: np.ndarray) -> bytes:
+def jpeg(picture: np.ndarray, quality: int = 85) -> bytes:
     """A BGR picture as a JPEG file."""
-    ok, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    ok, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert ok
     return data.tobytes()
 
@@ -235,7 +257,7 @@ def slider(
     count: int | None = None,
     caption: Callable[[int], str] = lambda frame: "",
 ) -> None:
-    """Frames with a slider and a play button.
+    """Frames with a slider and a play button; where no kernel runs, the one in the middle.
 
     Args:
         pictures: BGR pictures, or a function that draws one by its number.
@@ -259,4 +281,11 @@ def slider(
 
     frame.observe(lambda change: update(change["new"]), "value")
     update(0)
-    display(widgets.VBox([widgets.HBox([play, frame]), text, image]))
+    box = widgets.VBox([widgets.HBox([play, frame]), text, image])
+    middle = draw(total // 2)
+    width, quality = _STILL
+    if middle.shape[1] > width:
+        height = round(middle.shape[0] * width / middle.shape[1])
+        middle = cv2.resize(middle, (width, height), interpolation=cv2.INTER_AREA)
+    still = base64.b64encode(jpeg(middle, quality)).decode()
+    display({**box._repr_mimebundle_(), "image/jpeg": still}, raw=True)

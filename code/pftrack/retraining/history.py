@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pftrack.retraining.record import Losses
+
+_OTHERS = ("lr", "grad_norm", "data_time", "memory")
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class Line:
     Attributes:
         epoch, iteration: counted from 1.  seconds: per step, waiting for data included.
         losses: by name; ``loss`` is their sum.
+        others: ``lr``, ``grad_norm``, ``data_time`` (s per step), ``memory`` (MiB), where logged.
     """
 
     epoch: int
@@ -26,6 +30,7 @@ class Line:
     steps: int
     seconds: float
     losses: dict[str, float]
+    others: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -61,11 +66,13 @@ def read_runs(folder: Path) -> list[Run]:
 
 def _line(values: dict[str, Any]) -> Line:
     losses = {name: float(value) for name, value in values.items() if "loss" in name}
-    return Line(values["epoch"], values["iter"], values.get("steps", 1), values["time"], losses)
+    others = {name: float(values[name]) for name in _OTHERS if name in values}
+    steps = values.get("steps", 1)
+    return Line(values["epoch"], values["iter"], steps, values["time"], losses, others)
 
 
-def epoch_losses(runs: list[Run]) -> Losses:
-    """Mean of every loss over the steps of each epoch that are logged.
+def kept_lines(runs: list[Run]) -> list[Line]:
+    """The lines of a whole training.
 
     What a run did after the point where a later one resumed does not count: it was done again.
     """
@@ -76,6 +83,29 @@ def epoch_losses(runs: list[Run]) -> Losses:
             resumed_at = (first.epoch, first.iteration - first.steps)
             kept = [line for line in kept if (line.epoch, line.iteration) <= resumed_at]
         kept += run.lines
+    return kept
+
+
+def columns(runs: list[Run]) -> dict[str, list[float]]:
+    """What was logged over a training: ``step`` (done so far), ``time`` (s per step), ``lr``,
+    ``grad_norm``, ``data_time``, ``memory`` and every loss; NaN where a line does not have it."""
+    lines = kept_lines(runs)
+    names = dict.fromkeys(name for line in lines for name in (*line.others, *line.losses))
+    table: dict[str, list[float]] = {name: [] for name in ("step", "time", *names)}
+    done = 0
+    for line in lines:
+        done += line.steps
+        values = {**line.others, **line.losses}
+        table["step"].append(done)
+        table["time"].append(line.seconds)
+        for name in names:
+            table[name].append(values.get(name, math.nan))
+    return table
+
+
+def epoch_losses(runs: list[Run]) -> Losses:
+    """Mean of every loss over the steps of each epoch that are logged."""
+    kept = kept_lines(runs)
     sums: dict[int, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     steps: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for line in kept:

@@ -11,6 +11,8 @@ from pftrack.training import distributed
 from pftrack.training.distributed import World
 from pftrack.training.settings import EvaluationSettings
 
+EVALUATIONS = "evaluations.json"
+
 
 @dataclass(frozen=True)
 class TrackingEvaluation:
@@ -69,18 +71,28 @@ class TrackingEvaluation:
         return {name: float(v) for name, v in summary.items() if isinstance(v, (int, float))}
 
 
+def read_evaluations(work_dir: Path) -> dict[int, dict[str, float]]:
+    """Metrics by epoch of a training; {} where none was evaluated.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = work_dir / EVALUATIONS
+    if not path.is_file():
+        return {}
+    remedy = "delete it, or correct it"
+    return read_json(path, dict[int, dict[str, float]], "the list of evaluations", remedy)
+
+
 class EvaluationHistory:
     """Metrics by epoch, kept in ``evaluations.json`` of the work dir: survives any kill."""
 
     def __init__(self, folder: Path, settings: EvaluationSettings) -> None:
-        self.path = folder / "evaluations.json"
+        self.path = folder / EVALUATIONS
         self.settings = settings
 
     def read(self) -> dict[int, dict[str, float]]:
-        if not self.path.is_file():
-            return {}
-        remedy = "delete it, or correct it"
-        return read_json(self.path, dict[int, dict[str, float]], "the list of evaluations", remedy)
+        return read_evaluations(self.path.parent)
 
     def is_due(self, epoch: int) -> bool:
         """True after whole epoch ``epoch`` when the settings ask for it and it was not done."""

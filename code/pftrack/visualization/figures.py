@@ -155,3 +155,76 @@ def forecast_errors(errors: Mapping[str, np.ndarray]) -> Figure:
     axes.grid(alpha=0.3)
     figure.tight_layout()
     return figure
+
+
+def training_curves(runs: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Total loss, learning rate, gradient norm, time and memory over the steps of trainings.
+
+    Args:
+        runs: name -> columns ``step``, ``loss``, ``lr``, ``grad_norm``, ``time``, ``data_time``
+            (s per step), ``memory`` (MiB).
+    """
+    panels = {
+        "loss": "loss",
+        "lr": "learning rate",
+        "grad_norm": "gradient norm, before clipping",
+        "time": "seconds a step; dotted: waiting for data",
+        "memory": "peak memory, MiB",
+    }
+    figure, axes = plt.subplots(1, len(panels), figsize=(3.2 * len(panels), 3))
+    for place, (column, title) in zip(axes, panels.items(), strict=True):
+        for number, (name, table) in enumerate(runs.items()):
+            if column in table:
+                place.plot(table["step"], table[column], f"C{number}", label=name, marker=".")
+            if column == "time" and "data_time" in table:
+                place.plot(table["step"], table["data_time"], f"C{number}", ls=":")
+        place.set_ylim(bottom=0)
+        place.set_title(title, fontsize=10)
+        place.set_xlabel("step")
+        place.grid(alpha=0.3)
+    axes[0].legend(fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def loss_terms(table: Mapping[str, Sequence[float]]) -> Figure:
+    """Every loss of a training over its steps; a panel for each kind, summed over clip and layers.
+
+    Args:
+        table: column ``step`` and the losses by name (``f0.d1.loss_cls``: frame, decoder layer).
+    """
+    kinds: dict[str, np.ndarray] = {}
+    for name, values in table.items():
+        kind = name.rsplit(".", 1)[-1]
+        if "loss" in name and name != "loss":
+            kinds[kind] = kinds.get(kind, 0) + np.asarray(values, float)
+    figure, axes = plt.subplots(1, len(kinds), figsize=(3.2 * len(kinds), 2.6), squeeze=False)
+    for place, (kind, sums) in zip(axes[0], kinds.items(), strict=True):
+        place.plot(table["step"], sums, marker=".")
+        place.set_title(kind, fontsize=10)
+        place.set_xlabel("step")
+        place.set_ylim(bottom=0)
+        place.grid(alpha=0.3)
+    figure.tight_layout()
+    return figure
+
+
+def evaluations(runs: Mapping[str, Mapping[int, Mapping[str, float]]]) -> Figure:
+    """Tracking metrics over the epochs of trainings.
+
+    Args:
+        runs: name -> epoch -> metric -> value.
+    """
+    metrics = ("amota", "amotp", "recall", "ids")
+    figure, axes = plt.subplots(1, len(metrics), figsize=(3.2 * len(metrics), 2.6))
+    for place, metric in zip(axes, metrics, strict=True):
+        for name, history in runs.items():
+            epochs = sorted(epoch for epoch in history if metric in history[epoch])
+            place.plot(epochs, [history[e][metric] for e in epochs], marker="o", label=name)
+        place.set_title(metric.upper(), fontsize=10)
+        place.set_xlabel("epoch")
+        place.xaxis.get_major_locator().set_params(integer=True)
+        place.grid(alpha=0.3)
+    axes[0].legend(fontsize=8)
+    figure.tight_layout()
+    return figure
