@@ -48,7 +48,7 @@ OUT ?= work_dirs/demo## the demo's folder
 ONLY ?=## part of it: a group of checkpoints, a benchmark, a check, a training (f3_800x320, 800x320, f3)
 TRAIN ?= 0## 1: reproduce retrains the published detectors and trackers
 GOLDEN ?=## folder of golden files; default: the ones at hand
-PORT ?= 8888## JupyterLab's port on 127.0.0.1
+PORT ?= 8888## port on 127.0.0.1: of jupyter, and of watch (by default 6006)
 ARGS ?=## more arguments; for training, key=value overrides the configuration
 
 ##@ Variables: building the image (docker/README.md)
@@ -150,7 +150,9 @@ picture: ## the README's picture (a small GIF) from a results file; default: the
 	$(run)
 
 ##@ Targets: looking inside
-.PHONY: jupyter notebooks parity bench gpu-check battery
+.PHONY: watch jupyter notebooks parity bench gpu-check battery
+watch: ## curves and time left of a training or an evaluation while it runs (TensorBoard on 127.0.0.1)
+	$(run)
 jupyter: ## JupyterLab on 127.0.0.1 with a token printed once
 	$(run)
 notebooks: ## execute every notebook

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# JupyterLab for the notebooks, with a token. Reached on 127.0.0.1 only: natively and with the host's
-# network it listens there; in a container with a network of its own, compose publishes the port there.
+# JupyterLab for the notebooks, with a token, on 127.0.0.1 only.
 set -euo pipefail
 cd "$(dirname "$0")/../notebooks"
 
@@ -9,12 +8,8 @@ if [ -z "${JUPYTER_TOKEN:-}" ]; then
   JUPYTER_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(24))')
 fi
 export JUPYTER_TOKEN # in the environment, not in the list of processes
-address=127.0.0.1
-listen=$PORT
-if [ "${NETWORK_MODE:-none}" = bridge ]; then
-  address=0.0.0.0
-  listen=8888
-fi
+# shellcheck source=scripts/listen.sh
+. ../scripts/listen.sh
 root_option=()
 [ "$(id -u)" != 0 ] || root_option=(--allow-root) # the caller is root here: Jupyter asks to be told
 echo "JupyterLab: http://127.0.0.1:$PORT/lab?token=$JUPYTER_TOKEN   (Ctrl-C twice ends it)"

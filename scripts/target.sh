@@ -53,6 +53,7 @@ reads() { # reads TARGET
     view) echo "RESULT SCENES SPLIT NUSCENES VERSION ARGS" ;;
     picture) echo "RESULT OUT NUSCENES VERSION ARGS" ;;
     jupyter) echo "PORT ARGS" ;;
+    watch) echo "WORK_DIR PORT" ;;
     parity) echo "GOLDEN ARGS" ;;
     bench) echo "ONLY ARGS" ;;
   esac
@@ -76,7 +77,7 @@ done < <(sed -n 's/^\([A-Z_]*\) ?= *\([^#]*\)##.*/\1\t\2/p' "$root/Makefile")
 read_dotenv "$root/.env"
 # Before the defaults: what the user says.
 nuscenes_given=${NUSCENES:-${NUSCENES_DIR:-}}
-version_given=${VERSION:-} split_given=${SPLIT:-} res_given=${RES:-} out_given=${OUT:-}
+port_given=${PORT:-} version_given=${VERSION:-} split_given=${SPLIT:-} res_given=${RES:-} out_given=${OUT:-}
 for name in "${names[@]}"; do
   default=default_$name
   [ -n "${!name:-}" ] || printf -v "$name" '%s' "${!default}"
@@ -225,7 +226,10 @@ build_command() {
       [ -z "$ONLY" ] || options+=(--only "$ONLY")
       in_service test python tools/gpu_check.py --device "$DEVICE" ${options[@]+"${options[@]}"}
       ;;
-    setup) command=(scripts/setup.sh ${args[@]+"${args[@]}"}) ;;
+    setup)
+      [ -z "$ARGS" ] || [ "$ARGS" = rerun ] || problem "ARGS=$ARGS: the only optional part is 'rerun'"
+      command=(scripts/setup.sh ${args[@]+"${args[@]}"})
+      ;;
     build) command=(scripts/build.sh ${args[@]+"${args[@]}"}) ;;
     test-images) command=(scripts/test_images.sh ${args[@]+"${args[@]}"}) ;;
     clean) command=(scripts/clean.sh) ;;
@@ -368,7 +372,7 @@ build_command() {
       reading "$result"
       writing "$root/docs/images"
       add_nuscenes --dataroot
-      in_service eval python tools/make_video.py "$result" --readme-picture ../docs/images/demo.gif --frames 26 \
+      in_service eval python tools/make_video.py "$result" --readme-picture ../docs/images/demo.gif --frames 26 --min-score 0.4 \
         ${options[@]+"${options[@]}"}
       ;;
     reproduce)
@@ -388,6 +392,14 @@ build_command() {
       in_service "$service" python "tools/$tool" "${options[@]}"
       ;;
     jupyter) in_service jupyter ../scripts/jupyter.sh ;;
+    watch)
+      : "${WORK_DIR:=work_dirs}"
+      find_file WORK_DIR "the work dir of a training or an evaluation, or a folder of them"
+      reading "$found"
+      PORT=${port_given:-6006}
+      export PORT
+      in_service jupyter ../scripts/watch.sh "$found"
+      ;;
     parity)
       if [ -z "$GOLDEN" ]; then
         local folder

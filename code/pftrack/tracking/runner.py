@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pftrack.errors import UserError
+from pftrack.live import FOLDER, LiveProgress
 from pftrack.locks import locked
 from pftrack.tracking.job import (
     DataCheck,
@@ -106,11 +107,19 @@ def _run_inference(
     lengths = {scene: len(indices) for scene, indices in dataset.scenes.items()}
     todo = {scene: n for scene, n in lengths.items() if store.load(scene) is None}
     done = len(dataset) - sum(todo.values())
-    with tqdm(total=len(dataset), initial=done, desc=job.task, unit="frame", smoothing=0.1) as bar:
+    with (
+        tqdm(total=len(dataset), initial=done, desc=job.task, unit="frame", smoothing=0.1) as bar,
+        LiveProgress(out_dir / FOLDER, len(dataset), done) as live,
+    ):
+
+        def report(count: int) -> None:
+            bar.update(count)
+            live.update(count)
+
         if todo and len(devices) == 1:
-            work_on_scenes(job, dataset, list(todo), devices[0], store, bar.update)
+            work_on_scenes(job, dataset, list(todo), devices[0], store, report)
         elif todo:
-            _run_processes(job, balance(todo, len(devices)), devices, out_dir, identity, bar.update)
+            _run_processes(job, balance(todo, len(devices)), devices, out_dir, identity, report)
 
     seconds: dict[str, float] = {}
     counts = {"boxes": 0, "not_finite": 0}

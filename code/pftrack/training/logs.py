@@ -1,9 +1,9 @@
-"""Logs of a training: terminal line, mmcv-style ``.log.json``, TensorBoard."""
+"""Logs of a training: terminal, text file, mmcv-style ``.log.json``, TensorBoard."""
 
 from __future__ import annotations
 
 import json
-import threading
+import math
 import time
 from contextlib import ExitStack
 from datetime import timedelta
@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import torch
+from tqdm import tqdm
 
+from pftrack.live import FOLDER, LiveScalars
 from pftrack.memory import peak_memory
 from pftrack.training import distributed
 
 
 class TrainLog:
-    """Averages what happened since the last line and writes it on three channels.
+    """Averages what happened since the last line and writes it on every channel.
 
     Only the main process writes. Losses stay on their device until a line is due.
 
@@ -37,23 +39,36 @@ class TrainLog:
         self._steps = 0
         self._text: TextIO | None = None
         self._json: TextIO | None = None
-        self._tensorboard: Any = None
-        self._tensorboard_folder: Path | None = None
+        self._live: LiveScalars | None = None
+        self._bar: tqdm | None = None
         if not is_main or folder is None:
             return
         stamp = time.strftime("%Y%m%d_%H%M%S")
         self._text = (folder / f"{stamp}.log").open("a", encoding="utf-8", buffering=1)
         self._json = (folder / f"{stamp}.log.json").open("a", encoding="utf-8", buffering=1)
         if tensorboard:
-            self._tensorboard_folder = folder / "tf_logs"
+            self._live = LiveScalars(folder / FOLDER)
+
+    def begin(self, done: int, total: int) -> None:
+        """Steps are made from here on: on a terminal one line shows how far they are."""
+        if self.is_main:  # disable=None: where stderr is a file there is no such line
+            self._bar = tqdm(
+                initial=done, total=total, unit="step", disable=None, dynamic_ncols=True
+            )
 
     def line(self, text: str) -> None:
         """A message for people, on the terminal and in the log file."""
-        if self.is_main:
-            stamped = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}"
-            print(stamped, flush=True)
-            if self._text is not None:
-                self._text.write(stamped + "\n")
+        self._note(text, on_terminal=True)
+
+    def _note(self, text: str, on_terminal: bool) -> None:
+        if not self.is_main:
+            return
+        stamped = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}"
+        if on_terminal:
+            with tqdm.external_write_mode():
+                print(stamped, flush=True)
+        if self._text is not None:
+            self._text.write(stamped + "\n")
 
     def header(self, values: dict[str, Any]) -> None:
         """First line of the .log.json: what this run is."""
@@ -74,6 +89,8 @@ class TrainLog:
         self._seconds["time"] += step_time
         self._steps += 1
         self.steps_done += 1
+        if self._bar is not None:
+            self._bar.update()
 
     def write(
         self, iteration: int, epoch: int, batch: int, batches: int, remaining: int, lr: float
@@ -96,15 +113,23 @@ class TrainLog:
         eta = timedelta(seconds=int(per_step * remaining))
         memory = memory_mb()
         shown = ", ".join(f"{name}: {value:.4f}" for name, value in losses.items())
-        self.line(
+        bar = self._bar if self._bar is not None and not self._bar.disable else None
+        if bar is not None:
+            bar.set_description(f"epoch {epoch}", refresh=False)
+            bar.set_postfix_str(f"loss {losses.get('loss', math.nan):.3f}, lr {lr:.1e}")
+        self._note(
             f"Epoch [{epoch}][{batch}/{batches}] lr: {lr:.3e}, eta: {eta}, "
             f"time: {times['time']:.3f}, data_time: {times['data_time']:.3f}, "
-            f"memory: {memory}, {shown}"
+            f"memory: {memory}, {shown}",
+            on_terminal=bar is None,
         )
         values = {"mode": "train", "epoch": epoch, "iter": batch, "steps": steps}
         values |= {"lr": lr, "memory": memory}
         self._write_json({**values, **times, **losses})
         self._scalars("train", {**losses, **times, "lr": lr, "memory": float(memory)}, iteration)
+        done = 100 * iteration / max(iteration + remaining, 1)
+        left = per_step * remaining / 3600
+        self._scalars("progress", {"done_percent": done, "hours_left": left}, iteration)
 
     def write_evaluation(self, iteration: int, epoch: int, metrics: dict[str, float]) -> None:
         """Metrics of an evaluation after ``epoch`` epochs; called on the main process."""
@@ -115,7 +140,7 @@ class TrainLog:
 
     def close(self) -> None:
         with ExitStack() as all_of_them:  # also when one cannot write its last lines
-            for channel in (self._text, self._json, self._tensorboard):
+            for channel in (self._bar, self._text, self._json, self._live):
                 if channel is not None:
                     all_of_them.callback(channel.close)
 
@@ -135,21 +160,8 @@ class TrainLog:
         return dict(zip(names, distributed.reduce_mean(means).tolist(), strict=True))
 
     def _scalars(self, prefix: str, values: dict[str, float], iteration: int) -> None:
-        if self._tensorboard_folder is None:
-            return
-        if self._tensorboard is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            threading.excepthook = _leave_to_caller
-            self._tensorboard = SummaryWriter(str(self._tensorboard_folder))
-        for name, value in values.items():
-            self._tensorboard.add_scalar(f"{prefix}/{name}", value, iteration)
-
-
-def _leave_to_caller(args: threading.ExceptHookArgs) -> None:
-    """What TensorBoard's thread could not write is raised anew at the next write or at the end."""
-    if type(args.thread).__name__ != "_AsyncWriterThread":
-        threading.__excepthook__(args)
+        if self._live is not None:
+            self._live.add({f"{prefix}/{name}": value for name, value in values.items()}, iteration)
 
 
 def memory_mb() -> int:

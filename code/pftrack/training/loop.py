@@ -119,6 +119,7 @@ class Trainer:
         parallel = self._parallel_model()
         with self.signals, ending_workers(self.loader):
             self._evaluate_if_due()
+            self.log.begin(self.iteration, self.total_iters)
             while self.iteration < self.total_iters:
                 stop = self._run_epoch(parallel)
                 if stop or self._checkpoint_due_after_epoch():

@@ -181,8 +181,9 @@ def _blueprint() -> Any:
     import rerun.blueprint as rrb
 
     around = ["front_left", "front", "front_right", "back_left", "back", "back_right"]
+    over = [*(f"world/{name}/**" for name in _NAMES), "world/truth"]
     cameras = [
-        rrb.Spatial2DView(origin=f"world/{name}", contents=["$origin/**", "world/**"], name=name)
+        rrb.Spatial2DView(origin=f"world/{name}", contents=["$origin/**", *over], name=name)
         for name in around
     ]
     return rrb.Blueprint(

@@ -34,6 +34,8 @@ TARGETS = [
     "checkpoints",
     "inspect",
     "video",
+    "view",
+    "watch",
     "jupyter",
     "notebooks",
     "parity",
@@ -103,6 +105,10 @@ def test_help_lists_every_target_and_every_variable_with_its_default():
         (["eval", "GPUS=0", "CKPT=gone.pth"], "CKPT=gone.pth: no such file"),
         (["report"], "make report needs RESULT=..."),
         (["video", "RESULT=gone.json"], "RESULT=gone.json: no such file"),
+        (["view", "RESULT=gone.json"], "RESULT=gone.json: no such file"),
+        (["watch", "WORK_DIR=gone"], "WORK_DIR=gone: no such file"),
+        (["export", "CKPT=f3_all/final.pth", "FORMAT=gif"], "FORMAT=gif: must be one of: onnx"),
+        (["setup", "RUNTIME=native", "ARGS=everything"], "the only optional part is 'rerun'"),
         (["data", "VERSION=v2"], "VERSION=v2: must be one of"),
         (["data", "WORKERS=all"], "WORKERS=all: must be a whole number"),
         (["jupyter", "PORT=http"], "PORT=http: must be a whole number"),
@@ -167,6 +173,22 @@ def test_wrong_value_is_one_line_and_status_2(project: Path, arguments: list[str
             "scripts/run.sh --write /a/b train python tools/retrain.py --gpus 4 "
             "--work-dir /a/b --only 800x320 --plan",
         ),
+        (
+            ["video", "RESULT=f3_all/final.pth", "FORMAT=rrd", "SCENES=scene-0103"],
+            "scripts/run.sh --write {root}/checkpoints/f3_all eval python tools/make_video.py "
+            "{root}/checkpoints/f3_all/final.pth --format rrd --scenes scene-0103",
+        ),
+        (
+            ["view", "RESULT=f3_all/final.pth", "ARGS=--no-truth"],
+            "scripts/run.sh --read {root}/checkpoints/f3_all/final.pth eval python tools/view.py "
+            "{root}/checkpoints/f3_all/final.pth --no-truth",
+        ),
+        (
+            ["watch"],
+            "scripts/run.sh --read {root}/code/work_dirs jupyter ../scripts/watch.sh "
+            "{root}/code/work_dirs",
+        ),
+        (["setup", "ARGS=rerun"], "scripts/setup.sh rerun"),
         (["test", "ARGS=-k geometry"], "scripts/run.sh test python -m pytest -k geometry"),
     ],
 )
@@ -175,7 +197,7 @@ def test_dry_run_shows_the_command_on_any_machine(
 ):
     done = run(project, "-n", *arguments)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].strip() == command
+    assert done.stdout.splitlines()[-1].strip() == command.replace("{root}", str(project))
 
 
 def test_a_retraining_prints_its_plan_before_it_looks_for_gpus(project: Path):
@@ -480,7 +502,9 @@ def test_services_mount_data_read_only_and_publish_on_this_machine_only():
     assert set(gpu) == set(services) - {"data"}
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-cuda12", "ops", "installer"])
+@pytest.mark.parametrize(
+    "name", ["requirements", "requirements-cuda12", "ops", "installer", "rerun"]
+)
 def test_locks_pin_every_package_with_hashes_and_name_no_address(name: str):
     text = (REPOSITORY / "docker" / f"{name}.lock").read_text()
     assert "://" not in text
@@ -555,6 +579,7 @@ def test_no_value_is_ever_run(project: Path, tmp_path: Path, case: str, how: str
         "eval": "CKPT",
         "report": "RESULT",
         "video": "RESULT",
+        "view": "RESULT",
         "parity": "GOLDEN",
     }
     for name in names:

@@ -18,6 +18,7 @@ ORDER = (
     "revision",
     "devices",
     "memory",
+    "live",
     "pickles",
     "files",
     "locks",

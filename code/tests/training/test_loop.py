@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -71,6 +72,31 @@ def test_log_json_has_what_mmcv_tools_read(tmp_path):
     assert [line["steps"] for line in lines] == [2, 2, 2, 2]
     assert lines[0]["loss"] == pytest.approx(lines[0]["loss_cls"] + lines[0]["loss_bbox"], rel=1e-5)
     assert list((tmp_path / "tf_logs").iterdir())
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_on_a_terminal_one_line_is_renewed_and_the_log_file_has_the_others(
+    tmp_path, monkeypatch, capsys
+):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    make_trainer(tmp_path, log_config={"interval": 2}).run()
+    shown = terminal.getvalue()
+    assert "8/8" in shown and "loss " in shown and "\r" in shown
+    assert "Epoch [1][2/4]" not in capsys.readouterr().out
+    (path,) = tmp_path.glob("*.log")
+    text = path.read_text()
+    assert text.count("Epoch [") == 4 and "\r" not in text
+
+
+def test_where_nobody_watches_lines_are_printed(tmp_path, capsys):
+    make_trainer(tmp_path, log_config={"interval": 2}).run()
+    captured = capsys.readouterr()
+    assert captured.out.count("Epoch [") == 4 and "8/8" not in captured.err
 
 
 def test_values_that_are_not_finite_stay_out_of_the_means(tmp_path):
