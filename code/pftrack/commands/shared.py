@@ -253,17 +253,22 @@ def _scenes_with_images(
     evaluation: Any, dataroot: Path, version: str, split: str, wanted: bool | None
 ) -> dict[str, Any]:
     """The scenes whose images a report shows, by name; see :func:`evaluate_and_report`."""
+    from pftrack.datasets.infos import load_infos
     from pftrack.report.render import SMALL
-    from pftrack.visualization.scenes import load_split
+    from pftrack.visualization.scenes import find_infos, load_scenes
 
     if wanted is False or (wanted is None and len(evaluation.frames) > SMALL):
         return {}
     try:
-        return {scene.name: scene for scene in load_split(dataroot, version, split)}
-    except UserError:
+        infos = find_infos(dataroot, version, split)
+    except UserError as error:  # nothing says where the images are
         if wanted:
-            raise
-        return {}  # without an info file nothing says where the images are
+            raise UserError(
+                f"--images: no info file for '{split}' in or beside '{dataroot}': make one with "
+                "'make data'"
+            ) from error
+        return {}
+    return {scene.name: scene for scene in load_scenes(load_infos(infos), dataroot)}
 
 
 def report_facts(result: Path, version: str, split: str) -> Any:

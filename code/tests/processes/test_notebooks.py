@@ -51,6 +51,7 @@ def assert_same_text(text: str, stored: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("notebooks")  # they share the generated data and a folder of results
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs_and_says_what_is_stored(path, tmp_path, monkeypatch):
     if not (CHECKPOINTS_DIR / "demo" / "f3_demo.pth").is_file():

@@ -49,13 +49,19 @@ def test_metrics_benchmark_compares_both_engines() -> None:
 def test_report_of_a_results_file(tmp_path: Path) -> None:
     scenes = RandomScenesConfig(("scene-0103",), frames=6)
     result = write_random_scenes(tmp_path, "v1.0-mini", scenes, seed=2)
-    done = run(
-        *(sys.executable, "tools/report.py", str(result), "--dataroot", str(tmp_path)),
-        *("--version", "v1.0-mini", "--split", "mini_val", "--out", str(tmp_path / "out")),
-    )
+    command = [sys.executable, "tools/report.py", str(result), "--dataroot", str(tmp_path)]
+    command += ["--version", "v1.0-mini", "--split", "mini_val", "--out", str(tmp_path / "out")]
+    done = run(*command, "--against", str(result))
     assert done.returncode == 0, done.stderr
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names >= {"report.html", "report.json", "report.png", "metrics_summary.json"}
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert '"before":[{"id":' in page and '"sensors"' not in page
+    done = run(*command, "--images")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: --images: no info file for 'mini_val'")
+    done = run(*command, "--against", str(tmp_path / "gone.json"))
+    assert done.returncode == 2 and "no results file" in done.stderr
 
 
 def test_parity_of_a_folder(golden_dir: Path, tmp_path: Path) -> None:

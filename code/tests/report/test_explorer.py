@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from browser import EXECUTABLE, Browser
 
-from pftrack.evaluation.run import Evaluation
+from pftrack.evaluation.run import Evaluation, evaluate_file
 from pftrack.report.content import RunFacts
 from pftrack.report.render import write_report
+from pftrack.visualization.scenes import load_split
 
 pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason="no Chromium here to open a page with")
 STATE = "document.querySelector('.explorer').explorer"
@@ -135,6 +137,35 @@ def test_playing_moves_between_frames_and_stops_at_the_end(browser: Browser, pag
     )
     assert browser.run(f"{STATE}.time") == 19
     assert browser.run(f"{part('play')}.textContent") == "Play"
+
+
+def test_cameras_and_lidar_are_shown_where_they_are_known(
+    browser: Browser, demo_data: Path, demo_infos: dict[str, Path], tmp_path: Path
+) -> None:
+    scenes = load_split(demo_data, "v1.0-mini")
+    result = tmp_path / "results.json"
+    empty: dict[str, list] = {token: [] for scene in scenes for token in scene.tokens}
+    result.write_text(json.dumps({"meta": {}, "results": empty}))
+    evaluation = evaluate_file(result, demo_data, "v1.0-mini", "mini_val")
+    facts = RunFacts("nothing found", "r.json", "v1.0-mini", "mini_val")
+    sensors = {scene.name: scene for scene in scenes}
+    browser.open(write_report(evaluation, facts, tmp_path, sensors=sensors)["html"], 1280, 900)
+    browser.run(f"{STATE}.go(3)")
+    browser.next_frame()
+    loaded = (
+        "Promise.all([...document.querySelectorAll('.cameras img')].map(i => i.decode()"
+        ".then(() => i.naturalWidth)))"
+    )
+    assert browser.run(loaded) == [320] * 6
+    drawn = browser.run(
+        "[...document.querySelectorAll('.cameras canvas')].reduce((n, c) => n + c.getContext('2d')"
+        ".getImageData(0, 0, c.width, c.height).data.filter((v, i) => i % 4 === 3 && v).length, 0)"
+    )
+    assert drawn > 200  # outlines of what was missed
+    assert browser.run(f"{STATE}.scene.lidar(3).length") > 200
+    hidden = "document.querySelector('.layers input[value=lidar]').parentElement.hidden"
+    assert browser.run(hidden) is False
+    assert browser.problems == []
 
 
 def test_nothing_in_a_results_file_becomes_markup_or_runs(browser: Browser, page: Path) -> None:
