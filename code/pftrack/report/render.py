@@ -62,7 +62,7 @@ def write_report(
     if len(evaluation.frames) <= SMALL:
         embedded = {data["name"]: data for data in scenes}
     else:
-        index = _write_pages(out_dir / PAGES, facts.title, scenes)
+        index = _write_pages(out_dir / PAGES, facts.title, scenes, evaluation.frames.scene_names)
     _remove_other_pages(out_dir / PAGES, {row["page"] for row in index})
     with atomic(paths["html"]) as file:
         file.write(_html(content, embedded, index))
@@ -97,14 +97,16 @@ def _page_of(scene: str) -> str:
 
 
 def _write_pages(
-    folder: Path, title: str, scenes: Iterator[dict[str, Any]]
+    folder: Path, title: str, scenes: Iterator[dict[str, Any]], names: list[str]
 ) -> list[dict[str, Any]]:
-    """A page for each scene; returns the rows of the list of them."""
+    """A page for each scene, ``names`` in their order; returns the rows of the list of them."""
     index = []
-    for data in scenes:
+    for number, data in enumerate(scenes):
         page = _page_of(data["name"])
+        around = [*names[max(number - 1, 0) : number], *names[number + 1 : number + 2]]
+        beside = {name: Path(_page_of(name)).name for name in around}
         with atomic(folder.parent / page) as file:
-            file.write(render("scene.html.j2", {data["name"]: data}, title=title))
+            file.write(render("scene.html.j2", {data["name"]: data}, title=title, beside=beside))
         kinds = Counter(event[0] for event in data["events"])
         index.append(
             {

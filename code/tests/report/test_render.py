@@ -138,7 +138,8 @@ def test_larger_results_are_a_page_for_each_scene(
     outside = {link.split("#")[0] for link in links.links if not link.startswith("#")}
     assert outside == {"report_scenes/scene-0103.html", "report_scenes/scene-0916.html"}
     assert "data-scene=" not in html
-    assert 'data-scene="scene-0103"' in (pages / "scene-0103.html").read_text()
+    page = (pages / "scene-0103.html").read_text()
+    assert 'data-scene="scene-0103"' in page and 'href="scene-0916.html"' in page
 
     monkeypatch.setattr(render, "SMALL", 40)  # in one page again
     write_report(evaluation, facts, tmp_path)
