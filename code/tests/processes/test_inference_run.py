@@ -78,7 +78,8 @@ def test_results_are_a_valid_submission_with_forecasts(whole: Path, demo_data: P
     assert len(content["results"]) == 12 and len(boxes) > 20
     assert all(len(box["forecasting"]) == 8 for box in boxes)
     assert {box["tracking_id"].split("-")[0] for box in boxes} == {"1", "2"}
-    assert [p.name for p in whole.parent.iterdir()] == ["results_nusc.json"]
+    left = {p.name for p in whole.parent.iterdir()} - {"tf_logs"}  # make watch: of longer runs
+    assert left == {"results_nusc.json"}
 
 
 def test_two_processes_write_the_same_file(job: InferenceJob, whole: Path, tmp_path: Path) -> None:
