@@ -36,7 +36,7 @@ def main() -> int:
         split,
         args.out or args.result.resolve().parent,
         args.strict_split,
-        args.images,
-        args.against,
+        images=args.images,
+        against=args.against,
     )
     return 0

@@ -253,22 +253,18 @@ def _scenes_with_images(
     evaluation: Any, dataroot: Path, version: str, split: str, wanted: bool | None
 ) -> dict[str, Any]:
     """The scenes whose images a report shows, by name; see :func:`evaluate_and_report`."""
-    from pftrack.datasets.infos import load_infos
     from pftrack.report.render import SMALL
-    from pftrack.visualization.scenes import find_infos, load_scenes
+    from pftrack.visualization.scenes import load_split
 
     if wanted is False or (wanted is None and len(evaluation.frames) > SMALL):
         return {}
     try:
-        infos = find_infos(dataroot, version, split)
+        return {scene.name: scene for scene in load_split(dataroot, version, split)}
     except UserError as error:  # nothing says where the images are
         if wanted:
-            raise UserError(
-                f"--images: no info file for '{split}' in or beside '{dataroot}': make one with "
-                "'make data'"
-            ) from error
+            raise UserError(f"--images: {error}") from error
+        print(f"report without images: {error}")
         return {}
-    return {scene.name: scene for scene in load_scenes(load_infos(infos), dataroot)}
 
 
 def report_facts(result: Path, version: str, split: str) -> Any:

@@ -59,7 +59,7 @@ def test_report_of_a_results_file(tmp_path: Path) -> None:
     assert '"before":[{"id":' in page and '"sensors"' not in page
     done = run(*command, "--images")
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("error: --images: no info file for 'mini_val'")
+    assert done.stderr.splitlines()[-1].startswith("error: --images: no info file")
     done = run(*command, "--against", str(tmp_path / "gone.json"))
     assert done.returncode == 2 and "no results file" in done.stderr
 
