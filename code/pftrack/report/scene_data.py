@@ -66,15 +66,17 @@ class _View:
             self._add_class(name, result)
 
     def _add_class(self, name: str, result: ClassResult) -> None:
-        gt, pred = result.gt, result.pred
+        here, there = self._rows(result.gt), self._rows(result.pred)
+        gt, pred = result.gt.select(here), result.pred.select(there)
         object_of, track_of = np.full(len(pred), -1), np.full(len(gt), -1)
         distance = np.zeros(len(pred))
         shown = np.ones(len(pred), bool)
         if result.outcome is not None:
-            track_of = result.outcome.pred[0]
-            hit = np.flatnonzero(track_of >= 0)
+            paired = result.outcome.pred[0][here]
+            hit = np.flatnonzero(paired >= 0)
+            track_of[hit] = np.searchsorted(there, paired[hit])
             object_of[track_of[hit]] = hit
-            distance[track_of[hit]] = result.outcome.distance[0][hit]
+            distance[track_of[hit]] = result.outcome.distance[0][here][hit]
             shown = pred.score >= result.curves["confidence"][result.best]
         objects = list(self._sequences(gt, np.ones(len(gt), bool)))
         tracks = list(self._sequences(pred, shown))
@@ -100,10 +102,13 @@ class _View:
                 entry["forecast"] = _cm(path).reshape(len(rows), -1).tolist()
             self.tracks.append(entry)
 
-    def _sequences(self, boxes: BoxTable, keep: np.ndarray) -> Iterator[np.ndarray]:
-        """The rows of each track in these frames, in order of time."""
-        start, stop = np.searchsorted(boxes.frame, [self.first, self.stop])
-        rows = start + np.flatnonzero(keep[start:stop])
+    def _rows(self, boxes: BoxTable) -> np.ndarray:
+        return np.arange(*np.searchsorted(boxes.frame, [self.first, self.stop]))
+
+    @staticmethod
+    def _sequences(boxes: BoxTable, keep: np.ndarray) -> Iterator[np.ndarray]:
+        """The rows of each track, in order of time."""
+        rows = np.flatnonzero(keep)
         rows = rows[np.argsort(boxes.track[rows], kind="stable")]
         cuts = np.flatnonzero(np.diff(boxes.track[rows])) + 1
         return (part for part in np.split(rows, cuts) if len(part))

@@ -44,8 +44,8 @@ def require_rerun() -> Any:
         import rerun
     except ImportError as error:
         raise UserError(
-            "Rerun is not installed here: 'make setup RUNTIME=native ARGS=rerun' adds it (700 MB) to "
-            "the native environment"
+            "Rerun is not installed here: 'make setup RUNTIME=native ARGS=rerun' adds it (700 MB) "
+            "to the native environment"
         ) from error
     return rerun
 
