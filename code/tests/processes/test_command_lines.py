@@ -133,7 +133,8 @@ def test_inspect_checkpoint_reports_a_malicious_file_in_one_line(tmp_path):
         (["nowhere.json"], "no results file 'nowhere.json'"),
         (["truth", "--dataroot", "nowhere"], "no nuScenes dataset in nowhere"),
         (["truth", "--format", "avi"], "unknown format 'avi'"),
-        (["truth", "--fps", "0"], "--fps and --frames start at 1"),
+        (["truth", "--fps", "0"], "--fps starts at 1"),
+        (["truth", "--frames", "0"], "--frames starts at 1"),
     ],
 )
 def test_make_video_says_what_is_wrong(arguments, message):
