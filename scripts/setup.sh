@@ -7,4 +7,8 @@ set -euo pipefail
 runtime=$(pick_runtime)
 echo "runtime: $runtime" >&2
 if [ "$runtime" = native ]; then exec "$root/scripts/setup_native.sh"; fi
+if [ "$runtime" = apptainer ]; then
+  need_sif
+  exit 0
+fi
 exec "$root/scripts/setup_image.sh"
