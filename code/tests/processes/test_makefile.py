@@ -124,7 +124,7 @@ def test_help_lists_every_target_and_every_variable_with_its_default():
         (["build", "MAX_JOBS=all"], "MAX_JOBS=all: must be a whole number"),
         (
             ["test", "RUNTIME=lxc"],
-            "RUNTIME=lxc: must be one of: auto docker podman apptainer native",
+            "RUNTIME=lxc: must be one of: auto docker podman",
         ),
         (["train-f1", "GPU=0"], "unknown variable GPU"),
     ],
