@@ -10,8 +10,9 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
 ##@ Variables: where it runs
-RUNTIME ?= auto## auto (Docker, then Podman, when one answers), docker, podman or native
+RUNTIME ?= auto## auto (Docker, then Podman, when one answers), docker, podman, apptainer or native
 IMAGE ?=## container image; default pf-track:VARIANT; one in a registry is pulled
+SIF ?=## Apptainer image; default pf-track-VARIANT.sif
 VARIANT ?=## cuda, cpu or dev; default cuda on a machine with NVIDIA GPUs, else cpu
 CUDA ?=## 13 or 12, PyTorch's CUDA; default: 12 where driver (525 to 579) or GPU (Volta) is too old for 13
 PYTHON ?=## Python 3.11 to 3.14 for .venv; default: the first one found
@@ -61,10 +62,10 @@ EXTRA_CA ?=## file of certificate authorities, used while building, in no layer
 NETRC ?=## file of credentials for the mirrors, used while building, in no layer
 
 # The names above; no shell is asked for them, since make would hand it the values.
-NAMES := RUNTIME IMAGE VARIANT CUDA PYTHON DEVICE GPUS NNODES NODE_RANK MASTER_ADDR MASTER_PORT LOCAL_ADDR RES HEAD CONFIG WORK_DIR \
-  LOAD_FROM RESUME CKPT RESULT RESULTS METHOD BASELINE SCENES SPLIT ENGINE FORMAT SLOTS PRECISION NUSCENES VERSION WORKERS OUT \
-  ONLY TRAIN GOLDEN PORT ARGS TORCH_CUDA_ARCH_LIST MAX_JOBS BASE_IMAGE DEBIAN_MIRROR PIP_INDEX_URL \
-  EXTRA_CA NETRC
+NAMES := RUNTIME IMAGE SIF VARIANT CUDA PYTHON DEVICE GPUS NNODES NODE_RANK MASTER_ADDR MASTER_PORT LOCAL_ADDR \
+  RES HEAD CONFIG WORK_DIR LOAD_FROM RESUME CKPT RESULT RESULTS METHOD BASELINE SCENES SPLIT ENGINE FORMAT SLOTS \
+  PRECISION NUSCENES VERSION WORKERS OUT ONLY TRAIN GOLDEN PORT ARGS TORCH_CUDA_ARCH_LIST MAX_JOBS BASE_IMAGE \
+  DEBIAN_MIRROR PIP_INDEX_URL EXTRA_CA NETRC
 
 # $(call fail,MESSAGE): one line, exit status 2
 fail = $(error $(1))
@@ -167,8 +168,10 @@ battery: ## bad inputs by the thousand over all commands and formats: does each 
 	$(run)
 
 ##@ Targets: the environment
-.PHONY: build shell test-images clean
+.PHONY: build sif shell test-images clean
 build: ## build the image
+	$(run)
+sif: ## Apptainer image (SIF) from the built one
 	$(run)
 shell: ## a shell in the environment
 	$(run)

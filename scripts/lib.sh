@@ -145,10 +145,10 @@ pick_engine() {
   return 1
 }
 
-# pick_runtime: docker, podman or native, from RUNTIME (auto or one of them)
+# pick_runtime: docker, podman, apptainer or native, from RUNTIME (auto or one of them)
 pick_runtime() {
   case ${RUNTIME:-auto} in
-    native) echo native ;;
+    native | apptainer) echo "$RUNTIME" ;;
     docker) pick_engine || die "RUNTIME=docker: $(no_engine docker); start one, or use RUNTIME=native" ;;
     podman) pick_engine || die "RUNTIME=podman: $(no_engine podman) ('podman info'); use RUNTIME=native" ;;
     auto)
@@ -164,8 +164,21 @@ pick_runtime() {
         echo native
       fi
       ;;
-    *) die "RUNTIME=$RUNTIME: must be auto, docker, podman or native" ;;
+    *) die "RUNTIME=$RUNTIME: must be auto, docker, podman, apptainer or native" ;;
   esac
+}
+
+# find_apptainer: its command in $apptainer, by the new or the old name, and the image's file in $sif
+# shellcheck disable=SC2034  # the scripts' own
+find_apptainer() {
+  apptainer=$(command -v apptainer || command -v singularity) ||
+    die "neither apptainer nor singularity is installed here: install one, or use RUNTIME=native"
+  pick_variant
+  sif=${SIF:-$root/pf-track-$VARIANT${CUDA/13/}.sif}
+}
+need_sif() {
+  find_apptainer
+  [ -f "$sif" ] || die "SIF=$sif: no such file; 'make sif' makes it where Docker or Podman runs, then copy it here"
 }
 
 # uses_gpus: do the containers get this machine's GPUs?
@@ -184,22 +197,31 @@ engine_knows_gpus() {
     command -v nvidia-container-runtime-hook >/dev/null
 }
 
-# container_settings ENGINE: what the compose files read from the environment; $engine
-container_settings() {
-  engine=$1
+# What every kind of container is told; a link to the data set is followed here: what it names is not visible inside.
+project_settings() {
+  NUSCENES_DIR=$(realpath -m "${NUSCENES_DIR:-$root/code/data/nuscenes}")
+  REVISION=${REVISION:-$(git -C "$root" describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null || echo unknown)}
+}
+
+# pick_variant: $VARIANT and $CUDA of the image, from the environment or this machine's GPUs
+pick_variant() {
   if [ -z "${VARIANT:-}" ]; then
     if [ "$(gpu_count)" -gt 0 ]; then VARIANT=cuda; else VARIANT=cpu; fi
   fi
   [ "$VARIANT" != cpu ] || CUDA=${CUDA:-13} # without GPUs any driver will do
   CUDA=$(pick_cuda)
   CUDA=${CUDA:-13}
+}
+
+# container_settings ENGINE: what the compose files read from the environment; $engine
+container_settings() {
+  engine=$1
+  pick_variant
+  project_settings
   IMAGE=${IMAGE:-pf-track:$VARIANT${CUDA/13/}}
   HOST_UID=$(id -u)
   HOST_GID=$(id -g)
   PROJECT_DIR=$root
-  # A link to the data set is followed here: what it names is not visible inside the container.
-  NUSCENES_DIR=$(realpath -m "${NUSCENES_DIR:-$root/code/data/nuscenes}")
-  REVISION=${REVISION:-$(git -C "$root" describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null || echo unknown)}
   # An engine without a bridge network (some servers and build machines) leaves the host's; several
   # nodes talk to each other over the host's as well.
   local bridge=bridge
@@ -221,7 +243,10 @@ container_settings() {
     files+=(-f "$root/compose.podman.yaml")
     gpus=compose.podman-gpu.yaml
   fi
-  if uses_gpus; then files+=(-f "$root/$gpus"); fi
+  if uses_gpus; then
+    files+=(-f "$root/$gpus")
+    [ ! -d /dev/infiniband ] || files+=(-f "$root/compose.ib.yaml")
+  fi
   # Both generations of compose; the older one builds with BuildKit only when told so.
   export DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1
   find_compose "$engine" || case $engine in

@@ -49,6 +49,39 @@ if [ "$runtime" = native ]; then
   exec "$@"
 fi
 
+# Settings of the libraries underneath, by name: they work as they do natively.
+library_settings() { compgen -e | grep -E '^(GLOO|MKL|NCCL|OMP|PYTORCH|TORCH_NCCL|TQDM)_|^(MAX_RESTARTS|JOIN_TIMEOUT)$' || true; }
+
+if [ "$runtime" = apptainer ]; then
+  need_sif
+  echo "runtime: apptainer (image $sif; RUNTIME=native runs without it)" >&2
+  project_settings
+  mkdir -p "$root/code/work_dirs" "$root/checkpoints" "$NUSCENES_DIR" "$root/code/data/nuscenes"
+  mode=ro
+  [ "$service" != data ] || mode=rw
+  binds=("$root:$root:rw" "$NUSCENES_DIR:$root/code/data/nuscenes:$mode")
+  for each in ${mounts[@]+"${mounts[@]}"}; do [ "$each" = -v ] || binds+=("$each"); done
+  options=(exec --cleanenv --pwd "$root/code")
+  for each in "${binds[@]}"; do
+    [[ $each != *,* && $each != *:*:*:* ]] || die "${each%%:*}: Apptainer mounts no folder with a comma or colon in its name"
+    options+=(--bind "$each")
+  done
+  problem=$(gpu_problem)
+  if uses_gpus; then
+    [ -z "$problem" ] || die "$problem, VARIANT=cpu too"
+    options+=(--nv)
+  fi
+  # By name, since --env splits a list of values at commas; the older program has a prefix of its own.
+  prefix=APPTAINERENV_
+  [[ $apptainer == */apptainer ]] || prefix=SINGULARITYENV_
+  export "${prefix}PYTHONPATH=$root/code" "${prefix}PFTRACK_REVISION=$REVISION"
+  for each in DEVICE NNODES NODE_RANK MASTER_ADDR MASTER_PORT LOCAL_ADDR CUDA_VISIBLE_DEVICES HTTP_PROXY HTTPS_PROXY \
+    NO_PROXY PFTRACK_MIRRORS PORT JUPYTER_TOKEN $(library_settings); do
+    [ -z "${!each+set}" ] || export "$prefix$each=${!each}"
+  done
+  exec "$apptainer" "${options[@]}" "$sif" "$@"
+fi
+
 container_settings "$runtime"
 echo "runtime: $runtime (image $IMAGE; RUNTIME=native runs without it)" >&2
 if uses_gpus && ! engine_knows_gpus; then
@@ -62,10 +95,7 @@ if uses_gpus && [ -n "$problem" ]; then die "$problem, VARIANT=cpu too"; fi
 mkdir -p "$root/code/work_dirs" "$root/checkpoints" "$NUSCENES_DIR"
 options=(--rm)
 [ -t 0 ] && [ -t 1 ] || options+=(-T)
-# Settings of the libraries underneath work as they do natively.
-while read -r name; do options+=(-e "$name=${!name}"); done < <(
-  compgen -e | grep -E '^(GLOO|MKL|NCCL|OMP|PYTORCH|TORCH_NCCL|TQDM)_|^(MAX_RESTARTS|JOIN_TIMEOUT)$' || true
-)
+while read -r name; do options+=(-e "$name=${!name}"); done < <(library_settings)
 # Ports: 'run' publishes them only when told so, and with the host's network there is nothing to publish.
 if [ "$service" = jupyter ] && [ "$NETWORK_MODE" != host ]; then options+=(--service-ports); fi
 exec "${compose[@]}" run "${options[@]}" ${mounts[@]+"${mounts[@]}"} "$service" "$@"

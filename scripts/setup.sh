@@ -10,8 +10,11 @@ set -euo pipefail
 runtime=$(pick_runtime)
 echo "runtime: $runtime" >&2
 if [ $# -eq 0 ]; then
-  if [ "$runtime" = native ]; then exec "$root/scripts/setup_native.sh"; fi
-  exec "$root/scripts/setup_image.sh"
+  case $runtime in
+    native) exec "$root/scripts/setup_native.sh" ;;
+    apptainer) need_sif && exit 0 ;;
+    *) exec "$root/scripts/setup_image.sh" ;;
+  esac
 fi
 [ "$runtime" = native ] || die "Rerun opens a window, which a container has not: RUNTIME=native"
 "$root/scripts/setup_native.sh"

@@ -26,14 +26,14 @@ goals=("$@")
 
 # --- which variables a target reads ------------------------------------------------------------------
 
-anywhere="RUNTIME IMAGE VARIANT CUDA PYTHON DEVICE"
+anywhere="RUNTIME IMAGE SIF VARIANT CUDA PYTHON DEVICE"
 # What the scripts and tools read from the environment; the other values are options of commands.
 passed=" $anywhere NNODES NODE_RANK MASTER_ADDR MASTER_PORT LOCAL_ADDR PORT TORCH_CUDA_ARCH_LIST MAX_JOBS BASE_IMAGE DEBIAN_MIRROR \
   PIP_INDEX_URL EXTRA_CA NETRC "
 image="TORCH_CUDA_ARCH_LIST MAX_JOBS BASE_IMAGE DEBIAN_MIRROR PIP_INDEX_URL EXTRA_CA NETRC"
 reads() { # reads TARGET
   case $1 in
-    setup | build | test-images) echo "ARGS" ;;
+    setup | build | sif | test-images) echo "ARGS" ;;
     demo) echo "OUT ARGS" ;;
     test | quick | notebooks | battery) echo "ARGS" ;;
     data) echo "NUSCENES VERSION WORKERS SPLIT ARGS" ;;
@@ -106,7 +106,7 @@ check_values() {
     esac
     [[ ${!name} != *$'\n'* ]] || problem "$name: a line break in a value"
   done
-  one_of RUNTIME auto docker podman native
+  one_of RUNTIME auto docker podman apptainer native
   [ -z "$VARIANT" ] || one_of VARIANT cuda cpu dev
   [ -z "$CUDA" ] || one_of CUDA 12 13
   one_of DEVICE auto cpu cuda
@@ -231,6 +231,7 @@ build_command() {
       command=(scripts/setup.sh ${args[@]+"${args[@]}"})
       ;;
     build) command=(scripts/build.sh ${args[@]+"${args[@]}"}) ;;
+    sif) command=(scripts/sif.sh ${args[@]+"${args[@]}"}) ;;
     test-images) command=(scripts/test_images.sh ${args[@]+"${args[@]}"}) ;;
     clean) command=(scripts/clean.sh) ;;
     shell) in_service shell bash ;;

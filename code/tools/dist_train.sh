@@ -4,9 +4,10 @@
 #   bash tools/dist_train.sh CONFIG GPU_NUM [options of train.py]
 #
 # GPU_NUM 0: one process on the CPU.  Variables: DEVICE (auto; cpu: GPU_NUM gloo processes), LOAD_FROM,
-# MAX_RESTARTS (3), PYTHON (python).  Several machines: NNODES (1), NODE_RANK, MASTER_ADDR, MASTER_PORT
-# (PORT, 29500), LOCAL_ADDR (the address towards MASTER_ADDR), JOIN_TIMEOUT (600 s); where an operator such
-# as Kubeflow's sets PET_NNODES and PET_NODE_RANK, or WORLD_SIZE and RANK for its pods, those.
+# MAX_RESTARTS (3), PYTHON (python), STOPPED_STATUS (0; exit status of a training that a signal stopped).
+# Several machines: NNODES (1), NODE_RANK, MASTER_ADDR, MASTER_PORT (PORT, 29500), LOCAL_ADDR (the address
+# towards MASTER_ADDR), JOIN_TIMEOUT (600 s); where an operator such as Kubeflow's sets PET_NNODES and
+# PET_NODE_RANK, or WORLD_SIZE and RANK for its pods, those.
 set -euo pipefail
 
 fail() {
@@ -30,7 +31,8 @@ port=${MASTER_PORT:-${PORT:-${PET_MASTER_PORT:-}}}
 unset WORLD_SIZE RANK LOCAL_RANK LOCAL_WORLD_SIZE MASTER_ADDR MASTER_PORT
 while read -r name; do unset "$name"; done < <(compgen -v PET_)
 for given in "NNODES=$nodes" "NODE_RANK=${rank:-0}" "MASTER_PORT=${port:-29500}" \
-    "MAX_RESTARTS=${MAX_RESTARTS:-3}" "JOIN_TIMEOUT=${JOIN_TIMEOUT:-600}"; do
+    "MAX_RESTARTS=${MAX_RESTARTS:-3}" "JOIN_TIMEOUT=${JOIN_TIMEOUT:-600}" \
+    "STOPPED_STATUS=${STOPPED_STATUS:-0}"; do
     [[ ${given#*=} =~ ^[0-9]{1,9}$ ]] || fail "$given: must be a whole number"
 done
 nodes=$((10#$nodes))

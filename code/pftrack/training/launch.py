@@ -36,8 +36,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> int:
-    """Run torchrun. Returns 0 or 1; leaves with 2 and one line after a mistake of the user's, a
-    worker's or one that keeps the machines from meeting."""
+    """Run torchrun. Returns the exit status; leaves with 2 and one line after a user's mistake."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.elastic.rendezvous.api import RendezvousError
@@ -47,6 +46,8 @@ def main(arguments: list[str]) -> int:
     # By default torchrun (2.4 to 2.11) keeps one store for all rounds: after a restart a worker
     # may read the address that its peer had before, and gets "connection refused" or waits.
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    stopped = stopped_status()
+    os.environ.pop("STOPPED_STATUS", None)  # a worker that is stopped has done what it should
     with tempfile.TemporaryDirectory(prefix="pftrack_launch_") as folder:
         mistake = Path(folder, "mistake")
         os.environ[_MISTAKE] = str(mistake)
@@ -60,7 +61,9 @@ def main(arguments: list[str]) -> int:
         except UserError as error:
             fail(str(error))
         except RendezvousError as error:
-            fail(str(rendezvous.explain(error, point)))
+            line, status = rendezvous.explain(error, point)
+            print(f"error: {line}", file=sys.stderr)
+            return status
         except ChildFailedError as error:
             if mistake.is_file():
                 fail(mistake.read_text())
@@ -68,7 +71,16 @@ def main(arguments: list[str]) -> int:
             return 1
         except SignalException as error:
             print(f"stopped by {error.sigval.name}", file=sys.stderr)
+            return stopped
     return 0
+
+
+def stopped_status() -> int:
+    """Exit status of a training that a signal ended early: STOPPED_STATUS (0).
+
+    A pod that ends with 0 is done for Kubernetes; one that was evicted is not.
+    """
+    return int(os.environ.get("STOPPED_STATUS") or 0)
 
 
 def end_with_launcher() -> None:

@@ -58,7 +58,7 @@ def prepare(args: Any) -> MeetingPoint | None:
     """
     from torch.distributed.elastic.rendezvous.utils import parse_rendezvous_endpoint
 
-    if args.nnodes == "1":
+    if args.nnodes in ("1", "1:1"):
         return None
     host, port = parse_rendezvous_endpoint(args.rdzv_endpoint, 29500)
     point = MeetingPoint(host, port, int(args.nnodes), _HOSTS_STORE in args.rdzv_conf, patience())
@@ -150,23 +150,21 @@ def interface_of(address: str) -> str | None:
     return None
 
 
-def explain(error: Exception, point: MeetingPoint | None) -> UserError:
-    """What a failed rendezvous means for the user."""
+def explain(error: Exception, point: MeetingPoint | None) -> tuple[str, int]:
+    """What a failed rendezvous means for the user, in one line, and the exit status."""
     from torch.distributed.elastic.rendezvous.api import RendezvousTimeoutError
 
     if point is None:
-        return UserError(f"the processes did not find each other: {error}")
+        return f"the processes did not find each other: {error}", 1
     if isinstance(error, RendezvousTimeoutError):
-        return UserError(
+        return (
             f"not all of {point.machines} machines came to {point} within {point.patience} s: "
             "start the others, with the same NNODES; JOIN_TIMEOUT waits longer"
-        )
+        ), 2
     if point.first:
         reason = " ".join(str(error.__cause__ or error).split())[:200]
-        return UserError(
+        return (
             f"machine 0 cannot listen at {point}: is it an address of this machine, and the port "
             f"free? ({reason})"
-        )
-    return UserError(
-        f"machine 0 at {point} is gone: start all machines again, the training resumes"
-    )
+        ), 2
+    return f"machine 0 at {point} is gone: start all machines again, the training resumes", 1

@@ -10,7 +10,7 @@ from typing import Any
 
 from pftrack.errors import UserError
 from pftrack.locks import check_writable, locked
-from pftrack.training import distributed
+from pftrack.training import distributed, launch
 from pftrack.training.checkpoint import NO_SPACE, find_latest
 from pftrack.training.distributed import World
 from pftrack.training.evaluation import TrackingEvaluation
@@ -51,7 +51,7 @@ class Request:
 
 
 def run_training(request: Request) -> int:
-    """Train as requested. Returns the exit status: 0, also when a signal ended the run early.
+    """Train as requested. Returns the exit status: 0, or STOPPED_STATUS after a signal (0).
 
     Raises:
         UserError: anything the user can put right.
@@ -119,12 +119,11 @@ def _train(
         return 0
     log.header({**trainer.job.meta["record"], "config": trainer.job.meta["config"]})
     finished = trainer.run()
-    log.line(
-        "training finished"
-        if finished
-        else f"stopped by a signal, state saved: --auto-resume continues at {trainer.iteration}"
-    )
-    return 0
+    if finished:
+        log.line("training finished")
+        return 0
+    log.line(f"stopped by a signal, state saved: --auto-resume continues at {trainer.iteration}")
+    return launch.stopped_status()
 
 
 def _resume_point(

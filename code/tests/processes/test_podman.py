@@ -18,7 +18,8 @@ from pftrack.paths import REPOSITORY
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
 FAKE = """#!/bin/bash
-printf '%s\\n' "$(basename "$0") $* userns=${USERNS_MODE:-}" >>"$CALLS"
+nodes="$NNODES $NODE_RANK $MASTER_ADDR $MASTER_PORT $LOCAL_ADDR $NETWORK_MODE"
+printf '%s\\n' "$(basename "$0") $* nodes=$nodes userns=${USERNS_MODE:-}" >>"$CALLS"
 case "$(basename "$0") $1" in
   'docker info') exit "${NO_DOCKER:-0}" ;;
   'podman info') exit "${NO_PODMAN:-0}" ;;
@@ -68,7 +69,7 @@ def make(tmp_path: Path):
 )
 def test_auto_takes_docker_then_a_podman_that_can_then_neither(make, variables, runtime):
     done, _ = make("test", **variables)
-    assert done.stderr.startswith(f"runtime: {runtime} ("), done.stderr
+    assert f"runtime: {runtime} (" in done.stderr, done.stderr
 
 
 def test_podman_is_told_whose_the_results_are_and_where_files_lie(make, tmp_path: Path):
@@ -86,9 +87,22 @@ def test_podman_is_told_whose_the_results_are_and_where_files_lie(make, tmp_path
     assert run.endswith(f"userns={'host' if os.getuid() == 0 else 'keep-id'}")
 
 
+def test_where_machines_meet_goes_from_make_to_the_container(make):
+    words = ["NNODES=2", "NODE_RANK=1", "MASTER_ADDR=h0", "MASTER_PORT=123", "LOCAL_ADDR=10.0.0.2"]
+    done, calls = make("train-f1", "GPUS=0", "RUNTIME=podman", *words, JOIN_TIMEOUT="60")
+    assert done.returncode == 0, done.stderr
+    run = calls.splitlines()[-1]
+    assert " nodes=2 1 h0 123 10.0.0.2 host " in run and "-e JOIN_TIMEOUT=60 " in run
+    environment = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["x-service"]
+    for name in ("NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "LOCAL_ADDR"):
+        assert environment["environment"][name].startswith(f"${{{name}:-")
+    done, _ = make("train-f1", "GPUS=0", "MASTER_PORT=70000")
+    assert done.returncode == 2 and "MASTER_PORT=70000: must be between" in done.stderr
+
+
 def test_what_podman_lacks_is_one_line(make):
     for variables, says in (
-        ({"NO_PODMAN": "1"}, "RUNTIME=podman: Podman is not installed or does not work here"),
+        ({"NO_PODMAN": "1"}, "RUNTIME=podman: no Podman engine answers here ('podman info')"),
         ({"COMPOSE_VERSION": "1.0.3"}, "neither 'podman compose' nor podman-compose 1.1 or newer"),
         ({"CUDA_VISIBLE_DEVICES": "0"}, "its Podman engine has no NVIDIA container toolkit"),
     ):

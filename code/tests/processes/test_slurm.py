@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import slurm_cluster
-from child_process import in_child
 from slurm_cluster import NODES, Slurm, until
-from training_command import install, trainer_of
+from training_command import install
 from training_toy import logged
 
 pytestmark = pytest.mark.skipif(
@@ -47,7 +48,8 @@ def test_a_preempted_training_saves_is_queued_again_and_ends_as_if_undisturbed(
     assert lines.index("stopped") < lines.index("saved before the end of the job: queued again")
     assert lines[-1] == "finished"
     assert "from iteration 6 with 2 core(s)" in lines  # nothing is done twice
-    assert in_child(lambda: trainer_of(tmp_path / "whole").run()) == 0
+    undisturbed = [sys.executable, "tools/train.py", "1000", "--work-dir", str(tmp_path / "whole")]
+    subprocess.run(undisturbed, cwd=tmp_path, env=env, check=True, capture_output=True)
     assert logged(work) == logged(tmp_path / "whole")
 
 
@@ -59,17 +61,8 @@ def test_nodes_whose_names_nobody_knows_meet_by_address(slurm: Slurm, tmp_path: 
     env |= {"PYTHON": str(python), "GPUS": "4", "SRUN_OPTIONS": "--label --comment=$HOME"}
     log = tmp_path / "log"
     options = ["--wait", f"--output={log}", "-N2", "--cpus-per-task=2", "--parsable"]
-    job = slurm.call(
-        "sbatch",
-        *options,
-        "tools/slurm_train.sh",
-        "c.py",
-        "w",
-        "--seed",
-        "1",
-        cwd=tmp_path,
-        env=env,
-    )
+    words = [*options, "tools/slurm_train.sh", "c.py", "w", "--seed", "1"]
+    job = slurm.call("sbatch", *words, cwd=tmp_path, env=env)
     launches = sorted(line for line in log.read_text().splitlines() if "training.launch" in line)
     assert len(launches) == len(NODES)
     for rank, (line, host) in enumerate(zip(launches, ("true", "false"), strict=True)):

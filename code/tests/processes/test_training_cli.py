@@ -244,6 +244,21 @@ def test_a_mistake_ends_a_worker_that_waits_in_a_collective_without_taking_the_g
     assert (status, errors) == (2, "error: no such picture\n")
 
 
+@pytest.mark.parametrize("told", ["143", ""])
+def test_a_training_that_is_stopped_ends_with_the_status_asked_for(tmp_path, monkeypatch, told):
+    """A pod that was evicted is done for Kubernetes where it ends with 0."""
+    script = tmp_path / "worker.py"
+    script.write_text(
+        "import os, signal\n"
+        "assert 'STOPPED_STATUS' not in os.environ\n"
+        "os.kill(os.getppid(), signal.SIGTERM)\n"
+        "signal.pause()\n"
+    )
+    monkeypatch.setenv("STOPPED_STATUS", told)
+    status, _, errors = launch(script, "--nproc-per-node=1")
+    assert status == int(told or 0) and errors.endswith("stopped by SIGTERM\n")
+
+
 def test_dist_train_without_arguments_explains_itself():
     done = subprocess.run(
         ["bash", "tools/dist_train.sh", "x.py"], cwd=CODE, capture_output=True, text=True
