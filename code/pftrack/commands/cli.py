@@ -12,7 +12,6 @@ from pftrack.errors import UserError, run_cli
 # Subcommand -> module of this package with a ``main`` that reads sys.argv.
 COMMANDS = {
     "data": "pftrack.commands.create_data",
-    "split": "pftrack.commands.split",
     "train": "pftrack.commands.train",
     "track": "pftrack.commands.track",
     "eval": "pftrack.commands.eval",
@@ -23,6 +22,7 @@ COMMANDS = {
     "baseline": "pftrack.commands.baseline",
     "compare": "pftrack.commands.compare",
     "video": "pftrack.commands.make_video",
+    "split": "pftrack.commands.split",
     "checkpoints": "pftrack.commands.download_checkpoints",
     "inspect": "pftrack.commands.inspect_checkpoint",
     "config": "pftrack.config",
