@@ -22,6 +22,7 @@ COMMANDS = {
     "baseline": "pftrack.commands.baseline",
     "compare": "pftrack.commands.compare",
     "video": "pftrack.commands.make_video",
+    "import": "pftrack.commands.import_data",
     "split": "pftrack.commands.split",
     "checkpoints": "pftrack.commands.download_checkpoints",
     "inspect": "pftrack.commands.inspect_checkpoint",

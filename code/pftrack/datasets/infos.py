@@ -284,7 +284,7 @@ class _Check:
         if len(self.rig) > MOST_CAMERAS:
             raise self.stop(
                 number,
-                f"more than {MOST_CAMERAS} cameras in the file ({[*self.rig][-1]!r:.40} is the last)",
+                f"more than {MOST_CAMERAS} cameras in the file ({[*self.rig][-1]!r:.40} too)",
             )
         for camera, cam in info["cams"].items():
             if not isinstance(camera, str) or not camera or not isinstance(cam, dict):
