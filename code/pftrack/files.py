@@ -89,12 +89,22 @@ def read_json(path: str | Path, kind: type[T], what: str, remedy: str) -> T:
         if path.stat().st_size > _LARGEST_JSON:
             raise ValueError(f"{path.stat().st_size} bytes are too many")
         # NaN is not in the standard, but in files that Python has written.
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        content = json.loads(text, object_pairs_hook=_distinct)
         return msgspec.convert(content, kind, str_keys=True)
     except OSError as error:
         raise UserError(f"cannot read {what} '{path}': {error.strerror}; {remedy}") from error
     except (ValueError, RecursionError) as error:  # msgspec's are ValueErrors
         raise UserError(f"{what} '{path}' is malformed: {_line(error)}; {remedy}") from error
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"'{twice}' is there twice")
+    return content
 
 
 def _line(error: Exception) -> str:

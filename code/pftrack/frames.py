@@ -21,7 +21,8 @@ class Frame:
     """One key frame as a user has it.
 
     Args:
-        images: one per camera: BGR uint8 array [h, w, 3] or a path to an image file.
+        images: one per camera: BGR uint8 array [h, w, 3] or a path to an image file; None: the
+            camera has none now, and the network sees zeros.
         intrinsics: [V, 3, 3] camera matrices for the images as given.
         sensor2ego: [V, 4, 4] camera to ego poses.
         camera_ego2global: [V, 4, 4] ego pose at each camera's exposure.
@@ -31,9 +32,10 @@ class Frame:
         scene_id: a change of it starts a new sequence; None: decided by the time gap.
         sample_token: nuScenes sample token, carried through to results.
         lidar2cam: [V, 4, 4], when known exactly (info files); otherwise computed from the poses.
+        cameras: V names, for pictures; empty: nuScenes' order where there are six.
     """
 
-    images: Sequence[np.ndarray | str | Path]
+    images: Sequence[np.ndarray | str | Path | None]
     intrinsics: np.ndarray
     sensor2ego: np.ndarray
     camera_ego2global: np.ndarray
@@ -43,6 +45,7 @@ class Frame:
     scene_id: str | None = None
     sample_token: str = ""
     lidar2cam: np.ndarray | None = None
+    cameras: Sequence[str] = ()
 
 
 @dataclass

@@ -411,6 +411,8 @@ class Maker:
         for name, value, at in self._draws(fields(kinds), 150, 60):
             if name == "token" and value in ("unknown", "../x", "0" * 32):
                 continue  # any text is a token
+            if name == "cams.CAM_BACK" and isinstance(value, str) and value == MISSING:
+                continue  # a camera may drop out
 
             def run(
                 folder: Path, name: str = name, value: Any = value, at: float = at

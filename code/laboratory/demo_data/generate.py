@@ -53,6 +53,7 @@ class Request:
     image_size: tuple[int, int]
     seed: int
     visibility: float | None = None
+    cameras: tuple[str, ...] | None = None
 
     def check(self) -> None:
         """Raises:
@@ -105,6 +106,7 @@ def generate_dataset(
     version: str | None = None,
     progress: bool = False,
     visibility: float | None = None,
+    cameras: tuple[str, ...] | None = None,
 ) -> bool:
     """Write a nuScenes dataset that the devkit loads and evaluates.
 
@@ -120,6 +122,7 @@ def generate_dataset(
         version: v1.0-mini or v1.0-trainval; None: mini up to its 10 scenes, else trainval.
         progress: show a progress bar.
         visibility: metres one can see, and the lidar reaches, in fog; None: a clear day.
+        cameras: names of the rig's (:mod:`rig`); None: nuScenes' six.
 
     Returns:
         True when written, False when it was complete already.
@@ -131,6 +134,7 @@ def generate_dataset(
     if version is None:
         version = VERSIONS[scenes > len(MINI_TRAIN) + len(MINI_VAL)]
     request = Request(version, scenes, frames, (image_size[0], image_size[1]), seed, visibility)
+    request.cameras = cameras
     request.check()
     names = scene_names(version, scenes)
     if _is_complete(out, request):
@@ -138,7 +142,7 @@ def generate_dataset(
     partial = _prepare(out, request)
     planning = tqdm(names, "planning", unit="scene", leave=False, disable=not progress)
     plans = [
-        plan_scene(i, n, frames, request.image_size, seed, visibility)
+        plan_scene(i, n, frames, request.image_size, seed, visibility, cameras or CAMERA_NAMES)
         for i, n in enumerate(planning)
     ]
     tasks = [(i, frame) for i in range(len(plans)) for frame in range(frames)]
@@ -192,7 +196,7 @@ def _prepare(out: Path, request: Request) -> Path:
     if partial.exists() and not (note.is_file() and note.read_text() == wanted):
         shutil.rmtree(partial)
     try:
-        for channel in (*CAMERA_NAMES, LIDAR):
+        for channel in (*(request.cameras or CAMERA_NAMES), LIDAR):
             (partial / "samples" / channel).mkdir(parents=True, exist_ok=True)
         (partial / ".records").mkdir(exist_ok=True)
         note.write_text(wanted)
@@ -271,7 +275,7 @@ def _write_tables(
     folder: Path, request: Request, plans: list[ScenePlan], records: list[list[FrameRecord]]
 ) -> None:
     """Tables, map mask and, last, the marker."""
-    tables: dict[str, Table] = fixed_tables()
+    tables: dict[str, Table] = fixed_tables(request.cameras or CAMERA_NAMES)
     for plan, scene_records in zip(plans, records, strict=True):
         for name, rows in scene_tables(plan, scene_records).items():
             tables.setdefault(name, []).extend(rows)

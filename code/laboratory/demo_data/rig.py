@@ -9,6 +9,7 @@ what is generated tests that module, and worker processes start without torch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,12 @@ _CAMERAS = {
     "CAM_BACK_RIGHT": (-110.1, (1.01, -0.48, 1.56), 1259.5, (807.3, 501.2), -19_000),
 }
 CAMERA_NAMES = tuple(_CAMERAS)
+# Of other cars; the first looks as the front camera does, but far.
+_MORE_CAMERAS = {
+    "front_tele": (0.0, (1.75, 0.12, 1.40), 2500.0, (800.0, 450.0), -30_000),
+    "left": (90.0, (0.90, 0.90, 1.10), 1000.0, (800.0, 450.0), -5_000),
+    "right": (-90.0, (0.90, -0.90, 1.10), 1000.0, (800.0, 450.0), -15_000),
+}
 
 
 @dataclass
@@ -54,11 +61,14 @@ class Lidar:
     translation: np.ndarray
 
 
-def build_cameras(rng: np.random.Generator, size: tuple[int, int]) -> list[Camera]:
-    """The six cameras for images of ``size`` (width, height), each mounted slightly off."""
+def build_cameras(
+    rng: np.random.Generator, size: tuple[int, int], names: Sequence[str] = CAMERA_NAMES
+) -> list[Camera]:
+    """The cameras for images of ``size`` (width, height), each mounted slightly off."""
     scale = np.array([size[0] / IMAGE_WIDTH, size[1] / IMAGE_HEIGHT])
     cameras = []
-    for name, (yaw, translation, focal, centre, delay) in _CAMERAS.items():
+    for name in names:
+        yaw, translation, focal, centre, delay = (_CAMERAS | _MORE_CAMERAS)[name]
         level = Rotation.from_matrix([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])
         tilt = Rotation.from_euler("xyz", rng.normal(0, 0.3, 3), degrees=True)
         rotation = Rotation.from_euler("z", yaw, degrees=True) * tilt * level

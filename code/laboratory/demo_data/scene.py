@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from laboratory.demo_data.lidar import MAX_RANGE, count_points, scan
 from laboratory.demo_data.mesh import Mesh, merge
 from laboratory.demo_data.renderer import CameraView, Light, render
 from laboratory.demo_data.rig import (
+    CAMERA_NAMES,
     Camera,
     Lidar,
     build_cameras,
@@ -107,14 +109,15 @@ def plan_scene(
     image_size: tuple[int, int],
     seed: int,
     visibility: float | None = None,
+    cameras: Sequence[str] = CAMERA_NAMES,
 ) -> ScenePlan:
     """Draw a scene; depends on nothing but the arguments. Fog hides, but moves nothing."""
     rng = np.random.default_rng([seed, 10, index])
     light = Light.random(rng, visibility)
-    cameras, lidar = build_cameras(rng, image_size), build_lidar(rng)
+    rig, lidar = build_cameras(rng, image_size, cameras), build_lidar(rng)
     ego = plan_ego(rng, num_frames)
     agents = plan_traffic(rng, ego, num_frames)
-    return ScenePlan(index, name, num_frames, seed, light, cameras, lidar, ego, agents)
+    return ScenePlan(index, name, num_frames, seed, light, rig, lidar, ego, agents)
 
 
 class SceneRecorder:

@@ -6,6 +6,7 @@ Schema: nuScenes v1.0 (``docs/schema_nuscenes.md`` of the devkit).
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -62,10 +63,10 @@ def token(*parts: object) -> str:
     return hashlib.md5("/".join(map(str, parts)).encode(), usedforsecurity=False).hexdigest()
 
 
-def fixed_tables() -> dict[str, Table]:
+def fixed_tables(cameras: Sequence[str] = CAMERA_NAMES) -> dict[str, Table]:
     """category, attribute, visibility and sensor: the same in every dataset."""
     names = [*CATEGORIES.values(), *OTHER_CATEGORIES]
-    channels = [(name, "camera") for name in CAMERA_NAMES] + [(LIDAR, "lidar")]
+    channels = [(name, "camera") for name in cameras] + [(LIDAR, "lidar")]
     return {
         "category": [{"token": token("category", n), "name": n, "description": ""} for n in names],
         "attribute": [

@@ -12,7 +12,6 @@ from pftrack.errors import UserError, run_cli
 # Subcommand -> module of this package with a ``main`` that reads sys.argv.
 COMMANDS = {
     "data": "pftrack.commands.create_data",
-    "split": "pftrack.commands.split",
     "train": "pftrack.commands.train",
     "track": "pftrack.commands.track",
     "eval": "pftrack.commands.eval",
@@ -24,6 +23,8 @@ COMMANDS = {
     "compare": "pftrack.commands.compare",
     "video": "pftrack.commands.make_video",
     "view": "pftrack.commands.view",
+    "import": "pftrack.commands.import_data",
+    "split": "pftrack.commands.split",
     "checkpoints": "pftrack.commands.download_checkpoints",
     "inspect": "pftrack.commands.inspect_checkpoint",
     "config": "pftrack.config",

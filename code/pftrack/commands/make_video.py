@@ -1,4 +1,4 @@
-"""Draw a results file as videos: six cameras and the bird's-eye view, scene by scene."""
+"""Draw a results file as videos: all cameras and the bird's-eye view, scene by scene."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from pftrack.conversion.annotations import (
 )
 from pftrack.datasets.infos import Info
 from pftrack.errors import UserError
-from pftrack.nuscenes.facts import CAMERAS, FUTURE_FRAMES, LIDAR
+from pftrack.nuscenes.facts import FUTURE_FRAMES, LIDAR
 from pftrack.nuscenes.tables import Tables
 
 MAX_SWEEPS = 10
@@ -39,11 +39,15 @@ class Converter:
         data, sensor, ego = tables.sample_data, tables.calibrated_sensor, tables.ego_pose
         self.sensor2ego = geometry.pose_matrix(sensor["rotation"], sensor["translation"])
         self.ego2global = geometry.pose_matrix(ego["rotation"], ego["translation"])
-        self.key_data = {name: self._key_rows(name) for name in (LIDAR, *CAMERAS)}
+        self.key_data = {name: self._key_rows(name) for name in (LIDAR, *tables.cameras)}
         lidar = self.key_data[LIDAR]
         lidar2ego = self.sensor2ego[data["calibrated_sensor_row"][lidar]]
         ego2global = self.ego2global[data["ego_pose_row"][lidar]]
         self.global2lidar = (geometry.invert_pose(ego2global), geometry.invert_pose(lidar2ego))
+        blind = np.all([self.key_data[name] < 0 for name in tables.cameras], axis=0)
+        if blind.any():
+            token = tables.sample["token"][np.argmax(blind)].decode()
+            raise UserError(f"table sample_data: sample '{token}' has no key frame of any camera")
         self.sweeps = self._sweep_rows(lidar)
         self.frame_idx = self._frame_numbers()
         self.annotations: Annotations | None = None
@@ -59,8 +63,10 @@ class Converter:
 
     def infos(self, samples: np.ndarray) -> Iterable[Info]:
         """The infos of the given sample rows, one by one."""
+        # Row -1, of a camera without a key frame, gives a pose that nothing reads.
         cameras = {
-            name: self._sensor2lidar(samples, self.key_data[name][samples]) for name in CAMERAS
+            name: self._sensor2lidar(samples, self.key_data[name][samples])
+            for name in self.tables.cameras
         }
         sweeps = [self._sensor2lidar(samples, rows) for rows in self.sweeps[:, samples]]
         for at, sample in enumerate(samples.tolist()):
@@ -75,7 +81,10 @@ class Converter:
         rows = np.full(len(self.tables.sample["token"]), -1)
         rows[data["sample_row"][chosen]] = chosen
         lacking = np.flatnonzero(rows < 0)
-        if len(lacking):
+        if len(lacking) and channel != LIDAR:
+            if len(lacking) < len(rows):
+                print(f"{channel} has no key frame in {len(lacking)} of {len(rows)} samples")
+        elif len(lacking):
             token = self.tables.sample["token"][lacking[0]].decode()
             raise UserError(
                 f"table sample_data: sample '{token}' has no key frame of {channel} "
@@ -133,8 +142,10 @@ class Converter:
             "scene_token": table["scene_token"][sample].decode(),
             "frame_idx": int(self.frame_idx[sample]),
         }
-        for name in CAMERAS:
+        for name in self.tables.cameras:
             row = int(self.key_data[name][sample])
+            if row < 0:
+                continue
             camera = self._sensor(row, name, cameras[name][at])
             calibrated = self.tables.sample_data["calibrated_sensor_row"][row]
             intrinsic = self.tables.calibrated_sensor["camera_intrinsic"][calibrated]

@@ -16,7 +16,7 @@ from pftrack.files import atomic
 from pftrack.nuscenes.facts import LIDAR
 from pftrack.nuscenes.splits import lacking, scenes_of_split, split_name
 from pftrack.nuscenes.tables import Tables, load_tables, tables_size
-from pftrack.nuscenes.versions import INFO_TAG, SPLITS, TEST, info_file_name, scene_names
+from pftrack.nuscenes.versions import INFO_TAG, SPLITS, TEST, info_file_name
 
 # Pickle protocol of the original's files; any Python 3 reads it.
 _PROTOCOL = 4
@@ -94,7 +94,9 @@ def convert_tables(
     test = tables.version == TEST
     converter = Converter(tables, root, annotations=not test, forecasting=forecasting)
     if split is None:
-        wanted = {name: scene_names(tables.version, name) for name in SPLITS[tables.version]}
+        wanted = {
+            name: scenes_of_split(root, tables.version, name) for name in SPLITS[tables.version]
+        }
     else:
         wanted = {split_name(split): scenes_of_split(root, tables.version, split)}
         known = tables.scene["name"] if scenes is None else scenes

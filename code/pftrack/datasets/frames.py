@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,8 @@ from pftrack.datasets.augmentation import ImageAugmentation, Resizer
 from pftrack.datasets.image_loading import read_image
 from pftrack.datasets.infos import Info
 from pftrack.errors import UserError
-from pftrack.frames import Frame
-from pftrack.nuscenes.facts import CAMERAS
+from pftrack.frames import PIXEL_MEAN, Frame
+from pftrack.nuscenes.facts import MOST_CAMERAS
 from pftrack.paths import portable
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def info_to_frame(info: Info, data_root: str | Path | None = None) -> Frame:
         data_root: folder that holds ``samples/``; replaces whatever folder the info file was made
             in. None: paths as the info has them.
     """
-    cams = [info["cams"][name] for name in CAMERAS]
+    cams = list(info["cams"].values())  # in the order of the rig, where load_infos has read them
     sensor2lidar = geometry.pose_matrix(
         np.stack([cam["sensor2lidar_rotation"] for cam in cams]),
         np.stack([cam["sensor2lidar_translation"] for cam in cams]),
@@ -62,7 +63,9 @@ def info_to_frame(info: Info, data_root: str | Path | None = None) -> Frame:
         )
 
     return Frame(
-        images=[resolve_path(cam["data_path"], data_root) for cam in cams],
+        images=[
+            resolve_path(cam["data_path"], data_root) if cam["data_path"] else None for cam in cams
+        ],
         intrinsics=np.stack([np.asarray(cam["cam_intrinsic"], dtype=np.float64) for cam in cams]),
         sensor2ego=poses("sensor2ego"),
         camera_ego2global=poses("ego2global"),
@@ -74,6 +77,7 @@ def info_to_frame(info: Info, data_root: str | Path | None = None) -> Frame:
         scene_id=info["scene_token"],
         sample_token=info["token"],
         lidar2cam=np.linalg.inv(sensor2lidar),
+        cameras=tuple(info["cams"]),
     )
 
 
@@ -106,6 +110,11 @@ def check_shapes(frame: Frame) -> None:
         UserError: matrices of another shape, or none.
     """
     count = len(frame.images)
+    if not 1 <= count <= MOST_CAMERAS or all(image is None for image in frame.images):
+        raise UserError(
+            f"frame {frame.sample_token or frame.timestamp}: {count} images, of which at least one "
+            f"must be there and at most {MOST_CAMERAS} may be"
+        )
     expected = {
         "intrinsics": (count, 3, 3),
         "sensor2ego": (count, 4, 4),
@@ -135,10 +144,13 @@ def prepare_frame(
     out: Tensor | np.ndarray | None = None,
     pool: ThreadPoolExecutor | None = None,
     pin: bool = False,
+    mean: Sequence[float] = PIXEL_MEAN,
 ) -> FrameArrays:
     """Decode, augment and pad the images of a frame, and bring its matrices along.
 
     Args:
+        mean: BGR, what images are normalised by: a camera without an image shows it, so that the
+            network sees zeros, as in the padding.
         out: [V, H, W, 3] uint8 zeros to write the images to; None: new ones.
         pool: threads for the cameras (decoding and resizing release the GIL); None: one by one.
         pin: new images in page-locked memory, from which a GPU copies without anybody waiting.
@@ -155,7 +167,13 @@ def prepare_frame(
     target = np.asarray(out)
 
     def load(camera: int) -> tuple[int, int]:
-        image = read_image(frame.images[camera])
+        source = frame.images[camera]
+        if source is None:
+            target[camera, :height, :width] = np.round(mean)
+            # Its size, as far as the principal point tells.
+            center = np.asarray(frame.intrinsics[camera], dtype=np.float64)[:2, 2]
+            return max(1, round(2 * center[1])), max(1, round(2 * center[0]))
+        image = read_image(source)
         target[camera, :height, :width] = augmentation(image, resizer)
         return image.shape[0], image.shape[1]
 
@@ -185,6 +203,7 @@ def prepared_frames(
     threads: int = 6,
     ahead: int = 2,
     pin: bool = False,
+    mean: Sequence[float] = PIXEL_MEAN,
 ) -> Iterator[tuple[Frame, FrameArrays]]:
     """Frames with their arrays, decoded ``ahead`` of the consumer by ``threads`` threads.
 
@@ -196,7 +215,11 @@ def prepared_frames(
         try:
             for frame in frames:
                 job = runner.submit(
-                    prepare_frame, frame, augmentation, size_divisor, resizer, None, cameras, pin
+                    partial(prepare_frame, pool=cameras, pin=pin, mean=mean),
+                    frame,
+                    augmentation,
+                    size_divisor,
+                    resizer,
                 )
                 pending.append((frame, job))
                 if len(pending) > ahead:

@@ -7,6 +7,7 @@ differ. Whole columns are checked at a time; only for the message the frame is l
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from pftrack import geometry
 from pftrack.errors import UserError
-from pftrack.nuscenes.facts import CAMERAS, FUTURE_FRAMES
+from pftrack.nuscenes.facts import FUTURE_FRAMES, MOST_CAMERAS, rig_order
 from pftrack.nuscenes.versions import SPLITS
 from pftrack.paths import portable
 from pftrack.pickles import SafeUnpickler, bounded_memory, settle
@@ -65,7 +67,8 @@ class InfoFile:
 
     Attributes:
         infos: without what nothing reads (sweeps, radars); frames of a scene are neighbours, in
-            order of time; scenes in order of their start.
+            order of time; scenes in order of their start. Each has all cameras of the rig, in its
+            order; one that the file does not have in a frame has the empty ``data_path``.
         version: nuScenes version they were made from, one of :data:`SPLITS`.
     """
 
@@ -74,6 +77,22 @@ class InfoFile:
 
     def __len__(self) -> int:
         return len(self.infos)
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the rig's cameras, in the order of the network."""
+        return tuple(self.infos[0]["cams"])
+
+    @property
+    def dropouts(self) -> dict[str, int]:
+        """Frames without an image, of the cameras that have such."""
+        empty = Counter(
+            name
+            for info in self.infos
+            for name, cam in info["cams"].items()
+            if not cam["data_path"]
+        )
+        return dict(empty)
 
     @cached_property
     def scenes(self) -> dict[str, range]:
@@ -111,7 +130,52 @@ def load_infos(
             f"the info file of {version}, or {_HOW_TO_MAKE}"
         )
     _Check(path, infos).everything(require)
-    return InfoFile(in_scene_order(infos), found)
+    infos = in_scene_order(infos)
+    complete_rig(infos, rig_of(infos))
+    return InfoFile(infos, found)
+
+
+def rig_of(infos: Sequence[Info]) -> tuple[str, ...]:
+    """The cameras that infos have, in the order of the network."""
+    return rig_order(name for info in infos for name in info["cams"])
+
+
+def complete_rig(infos: Sequence[Info], rig: Sequence[str]) -> None:
+    """Give every info all cameras of the rig, in its order.
+
+    A camera that an info lacks gets the calibration of the nearest info that has it, the ego pose
+    of the key frame, and no image.
+    """
+    lacking = {name for name in rig for info in infos if name not in info["cams"]}
+    stand_in: dict[str, dict[int, int]] = {}
+    for name in lacking:
+        there = np.array([i for i, info in enumerate(infos) if name in info["cams"]])
+        gaps = [i for i, info in enumerate(infos) if name not in info["cams"]]
+        stand_in[name] = {i: int(there[np.abs(there - i).argmin()]) for i in gaps}
+    for number, info in enumerate(infos):
+        cams = dict(info["cams"])
+        for name in lacking - set(cams):
+            cams[name] = _without_image(info, infos[stand_in[name][number]]["cams"][name])
+        info["cams"] = {name: cams[name] for name in rig}
+
+
+def _without_image(info: Info, like: Mapping[str, Any]) -> dict[str, Any]:
+    """A camera of ``info`` that is mounted ``like`` another frame's."""
+    sensor2ego, lidar2ego = (
+        geometry.pose_matrix(x[f"{name}_rotation"], x[f"{name}_translation"])
+        for x, name in ((like, "sensor2ego"), (info, "lidar2ego"))
+    )
+    sensor2lidar = geometry.invert_pose(lidar2ego) @ sensor2ego
+    return {
+        "data_path": "",
+        "cam_intrinsic": like["cam_intrinsic"],
+        "sensor2ego_rotation": like["sensor2ego_rotation"],
+        "sensor2ego_translation": like["sensor2ego_translation"],
+        "ego2global_rotation": info["ego2global_rotation"],
+        "ego2global_translation": info["ego2global_translation"],
+        "sensor2lidar_rotation": sensor2lidar[:3, :3],
+        "sensor2lidar_translation": sensor2lidar[:3, 3],
+    }
 
 
 def read_pickle(path: Path, without: Sequence[str] = ()) -> Any:
@@ -171,6 +235,8 @@ class _Check:
 
     def __init__(self, path: Path, infos: list[Any]) -> None:
         self.path, self.infos = path, infos
+        self.rig: dict[str, None] = {}
+        self.places: list[tuple[int, str]] = []  # of the rows of cameras: info, name
 
     def stop(self, number: int, what: str) -> UserError:
         return UserError(f"info file {self.path}, info {number}: {what}; {_HOW_TO_MAKE}")
@@ -179,14 +245,14 @@ class _Check:
         for number, info in enumerate(self.infos):
             self._fields(number, info, require)
         frames = {name: self._frame_numbers(name) for name in _FRAME_NUMBERS}
+        self.places = [(n, name) for n, info in enumerate(self.infos) for name in info["cams"]]
         cameras = {name: self._camera_numbers(name) for name in _CAMERA_NUMBERS}
-        number = len(CAMERAS)
         for name, values in frames.items():
             if name.endswith("_rotation"):
                 self._unit(values, name, lambda row: row, lambda row: "")
         for name, values in cameras.items():
             if values.shape[1:] == (4,):
-                self._unit(values, name, lambda row: row // number, self._of_camera)
+                self._unit(values, name, lambda row: self.places[row][0], self._of_camera)
         self._first(
             ~_are_rotations(cameras["sensor2lidar_rotation"]),
             "sensor2lidar_rotation",
@@ -212,16 +278,25 @@ class _Check:
         for key in ("token", "scene_token"):
             if not isinstance(info[key], str) or not info[key]:
                 raise self.stop(number, f"'{key}' is no text but {info[key]!r:.40}")
-        if not isinstance(info["cams"], dict):
-            raise self.stop(number, "'cams' is not a dict")
-        for camera in CAMERAS:
-            cam = info["cams"].get(camera)
-            if not isinstance(cam, dict):
-                raise self.stop(number, f"camera {camera} is missing")
+        if not isinstance(info["cams"], dict) or not info["cams"]:
+            raise self.stop(number, "'cams' is not a dict of cameras")
+        self.rig |= dict.fromkeys(info["cams"])
+        if len(self.rig) > MOST_CAMERAS:
+            raise self.stop(
+                number,
+                f"more than {MOST_CAMERAS} cameras in the file ({[*self.rig][-1]!r:.40} too)",
+            )
+        for camera, cam in info["cams"].items():
+            if not isinstance(camera, str) or not camera or not isinstance(cam, dict):
+                raise self.stop(number, f"camera {camera!r:.40} is no dict by a name")
             for key in ("data_path", *_CAMERA_NUMBERS):
                 if key not in cam:
                     raise self.stop(number, f"'{key}' of camera {camera} is missing")
-            if not isinstance(cam["data_path"], str) or "\0" in cam["data_path"]:
+            if (
+                not isinstance(cam["data_path"], str)
+                or cam["data_path"].strip() == ""
+                or "\0" in cam["data_path"]
+            ):
                 raise self.stop(number, f"'data_path' of camera {camera} is no path")
 
     def _frame_numbers(self, name: str) -> np.ndarray:
@@ -229,17 +304,16 @@ class _Check:
         return self._numbers(values, _FRAME_NUMBERS[name], name, lambda row: (row, ""))
 
     def _camera_numbers(self, name: str) -> np.ndarray:
-        values = [info["cams"][camera][name] for info in self.infos for camera in CAMERAS]
+        values = [self.infos[number]["cams"][camera][name] for number, camera in self.places]
         return self._numbers(
             values,
             _CAMERA_NUMBERS[name],
             name,
-            lambda row: (row // len(CAMERAS), self._of_camera(row)),
+            lambda row: (self.places[row][0], self._of_camera(row)),
         )
 
-    @staticmethod
-    def _of_camera(row: int) -> str:
-        return f" of camera {CAMERAS[row % len(CAMERAS)]}"
+    def _of_camera(self, row: int) -> str:
+        return f" of camera {self.places[row][1]}"
 
     def _numbers(
         self,
@@ -277,10 +351,10 @@ class _Check:
             raise self.stop(number(row), f"'{name}'{place(row)} is no unit quaternion")
 
     def _first(self, wrong: np.ndarray, name: str, what: str) -> None:
-        """Stop at the first camera that is ``wrong`` [infos * cameras]."""
+        """Stop at the first camera that is ``wrong``, in the order of ``places``."""
         if wrong.any():
             row = int(np.argmax(wrong))
-            raise self.stop(row // len(CAMERAS), f"'{name}'{self._of_camera(row)} is {what}")
+            raise self.stop(self.places[row][0], f"'{name}'{self._of_camera(row)} is {what}")
 
     def _tokens(self) -> None:
         seen: set[str] = set()

@@ -37,7 +37,7 @@ from pftrack.errors import UserError
 from pftrack.paths import portable
 from pftrack.registry import DATASETS, TRANSFORMS
 from pftrack.stated import accept
-from pftrack.structures import CAMERAS, CLASSES, ClipBatch, Frame, FrameTargets
+from pftrack.structures import CLASSES, ClipBatch, Frame, FrameTargets
 
 
 @DATASETS.register_module()
@@ -127,6 +127,9 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
         needed = () if test_mode else (*ANNOTATION_KEYS, *(FORECASTING_KEYS * self.forecasting))
         info_file = load_split(ann_file, split, data_root, version, needed)
         self.split = split
+        self.cameras = info_file.cameras
+        for camera, count in info_file.dropouts.items():
+            print(f"{ann_file}: {camera} has no image in {count} of {len(info_file)} frames")
         self.version = info_file.version
         self.scenes = info_file.scenes
         self.infos = PackedInfos(info_file.infos)
@@ -154,10 +157,10 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
         infos, targets = self._clip(index, random)
         augmentation = draw_augmentation(self.augmentation, random)
         height, width = padded_size(augmentation.size, self.size_divisor)
-        img = torch.zeros((len(infos), len(CAMERAS), height, width, 3), dtype=torch.uint8)
+        img = torch.zeros((len(infos), len(self.cameras), height, width, 3), dtype=torch.uint8)
         frames = [info_to_frame(info, self.data_root) for info in infos]
         arrays = [
-            prepare_frame(frame, augmentation, self.size_divisor, self.resizer, out)
+            prepare_frame(frame, augmentation, self.size_divisor, self.resizer, out, mean=self.mean)
             for frame, out in zip(frames, img, strict=True)
         ]
         sample = ClipSample(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pftrack.datasets.infos import Info, InfoFile, in_scene_order, load_infos
+from pftrack.datasets.infos import Info, InfoFile, complete_rig, in_scene_order, load_infos, rig_of
 from pftrack.nuscenes.splits import lacking, names_of_scenes, scenes_of_split
 
 _OFFICIAL = ("train", "val", "test")
@@ -54,7 +54,9 @@ def load_split(
     assert version is not None
     if wanted:
         raise lacking(split, sorted(wanted), " or ".join(looked))
-    return InfoFile(in_scene_order(chosen), version)
+    chosen = in_scene_order(chosen)
+    complete_rig(chosen, rig_of(chosen))
+    return InfoFile(chosen, version)
 
 
 def _candidates(ann_file: Path) -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 CLASSES = (
     "car",
     "truck",
@@ -23,7 +25,17 @@ CAMERAS = (
     "CAM_BACK_LEFT",
     "CAM_BACK_RIGHT",
 )
+MOST_CAMERAS = 12
 LIDAR = "LIDAR_TOP"
 KEY_FRAME_SECONDS = 0.5  # from one key frame to the next
 FUTURE_FRAMES = 13  # of an annotation in the info files: now and the 12 following key frames
 FORECAST_STEPS = 8  # key frames that the published trackers look ahead
+
+
+def rig_order(names: Iterable[str]) -> tuple[str, ...]:
+    """The cameras of a rig in the order of the network: nuScenes' in theirs, then the others."""
+    known = list(dict.fromkeys(names))
+    return (
+        *(name for name in CAMERAS if name in known),
+        *(name for name in known if name not in CAMERAS),
+    )

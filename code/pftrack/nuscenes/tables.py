@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pftrack.errors import UserError
-from pftrack.nuscenes.facts import CAMERAS, LIDAR
+from pftrack.nuscenes.facts import LIDAR, rig_order
 from pftrack.nuscenes.table_files import iter_rows
 from pftrack.nuscenes.versions import version_folder
 
@@ -27,7 +27,7 @@ _VECTORS = {"translation": 3, "size": 3, "rotation": 4}
 _INTEGERS = ("timestamp", "is_key_frame", "num_lidar_pts", "num_radar_pts", "nbr_samples")
 _TEXT = (
     *("name", "channel", "filename", "camera_intrinsic", "visibility_token"),
-    *("description", "location"),
+    *("description", "location", "modality"),
 )
 _UNIT = 1e-2  # by how much the length of a quaternion may differ from one
 _LIMITS = {
@@ -44,7 +44,7 @@ _LIMITS = {
 _COLUMNS = {
     "scene": ("token", "name"),
     "sample": ("token", "scene_token", "timestamp"),
-    "sensor": ("token", "channel"),
+    "sensor": ("token", "channel", "modality"),
     "calibrated_sensor": ("token", "sensor_token", "translation", "rotation", "camera_intrinsic"),
     "ego_pose": ("token", "translation", "rotation"),
     "sample_data": (
@@ -67,10 +67,12 @@ class Tables:
     """The tables of one nuScenes version; ``x_row`` columns hold row numbers (-1: none).
 
     ``sample_data`` has the rows of cameras at key frames and all rows of LIDAR_TOP, with the
-    further columns ``channel``. Without annotations (test split) those tables are empty.
+    further columns ``channel``; ``cameras`` are the channels of cameras, in the order of the
+    network. Without annotations (test split) those tables are empty.
     """
 
     version: str
+    cameras: tuple[str, ...]
     scene: Columns
     sample: Columns
     sample_data: Columns
@@ -100,8 +102,15 @@ def load_tables(
     first = ("scene", "sensor", "calibrated_sensor")
     small = {name: read_columns(folder, name, _COLUMNS[name]) for name in first}
     channels = sensor_channels(small["sensor"], small["calibrated_sensor"])
+    cameras = rig_order(
+        channel
+        for channel, kind in zip(
+            small["sensor"]["channel"], small["sensor"]["modality"], strict=True
+        )
+        if kind == "camera"
+    )
     rest = [name for name in _COLUMNS if name not in small]
-    read = partial(_read_table, folder, channels)
+    read = partial(_read_table, folder, channels, cameras)
     if workers > 1:
         # Forked: the readers need nothing but this module, importing it anew takes seconds.
         with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
@@ -114,7 +123,7 @@ def load_tables(
     else:
         columns = {name: read(name, progress=progress) for name in rest}
     small.pop("sensor")
-    tables = Tables(version=version, **small, **columns)
+    tables = Tables(version=version, cameras=cameras, **small, **columns)
     resolve_tokens(tables)
     return tables
 
@@ -177,13 +186,14 @@ def read_columns(
 def _read_table(
     folder: Path,
     channels: Mapping[str, str],
+    cameras: Sequence[str],
     table: str,
     progress: Callable[[int], object] | None = None,
 ) -> Columns:
     def of_camera_key_frame_or_lidar(row: Row) -> bool:
         channel = channels.get(row["calibrated_sensor_token"])
         # An unknown sensor is kept, so that it is reported as dangling.
-        return channel in (None, LIDAR) or (row["is_key_frame"] and channel in CAMERAS)
+        return channel in (None, LIDAR) or (row["is_key_frame"] and channel in cameras)
 
     keep = of_camera_key_frame_or_lidar if table == "sample_data" else None
     return read_columns(folder, table, _COLUMNS[table], keep, progress)

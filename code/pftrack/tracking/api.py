@@ -140,7 +140,12 @@ class Tracker:
         check_shapes(frame)
         if arrays is None:
             with self.stage("decode"):
-                arrays = prepare_frame(frame, self.images.augmentation, self.images.size_divisor)
+                arrays = prepare_frame(
+                    frame,
+                    self.images.augmentation,
+                    self.images.size_divisor,
+                    mean=self.images.mean,
+                )
         clip = ClipBatch(
             img=torch.as_tensor(arrays.img)
             .permute(0, 3, 1, 2)[None, None]

@@ -67,6 +67,7 @@ class SceneRunner:
             self.dataset.size_divisor,
             self.dataset.resizer,
             pin=self.job.engine != "onnx" and self.tracker.device.type == "cuda",
+            mean=self.dataset.mean,
         )
         self.clock.take()
         for _ in indices:

@@ -84,7 +84,12 @@ class StaticTracker:
         check_shapes(frame)
         if arrays is None:
             with self.stage("decode"):
-                arrays = prepare_frame(frame, self.images.augmentation, self.images.size_divisor)
+                arrays = prepare_frame(
+                    frame,
+                    self.images.augmentation,
+                    self.images.size_divisor,
+                    mean=self.images.mean,
+                )
         inputs = self.stream.inputs(arrays, frame.scene_id)
         with self.stage("step"):
             report = self._run({name: torch.from_numpy(v) for name, v in inputs.items()})

@@ -9,10 +9,11 @@ import numpy as np
 
 from pftrack import geometry
 from pftrack.boxes import Boxes
-from pftrack.structures import CAMERAS, ClipBatch, Frame, FrameTargets
+from pftrack.structures import ClipBatch, Frame, FrameTargets
 from pftrack.visualization.bird_view import BirdView
 from pftrack.visualization.camera_view import CameraView
-from pftrack.visualization.mosaic import ROWS, camera_views
+from pftrack.visualization.mosaic import camera_views
+from pftrack.visualization.rig import ROWS, camera_names
 from pftrack.visualization.scenes import SceneFrames
 
 MARK = (255, 0, 255)
@@ -39,7 +40,9 @@ def clip_picture(batch: ClipBatch, names: tuple[str, ...], clip: int = 0) -> np.
     Args:
         batch: uint8, as it leaves the loader.  names: classes by label.
     """
-    order = [CAMERAS.index(name) for row in ROWS for name in row]
+    names_of = camera_names(batch.img.shape[2])
+    order = [i for row in ROWS for name in row for i, n in enumerate(names_of) if n == name]
+    order += [i for i in range(len(names_of)) if i not in order]
     rows = []
     for t in range(batch.num_frames):
         boxes = boxes_of_targets(batch.targets[clip][t], names)

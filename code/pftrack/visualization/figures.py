@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 
 from pftrack.nuscenes.facts import CAMERAS, KEY_FRAME_SECONDS
 from pftrack.visualization.attention import TrackAttention
-
-CAMERA_LABELS = [name.removeprefix("CAM_").replace("_", " ").lower() for name in CAMERAS]
+from pftrack.visualization.rig import camera_names, label
 
 
 def loss_bars(losses: Mapping[str, float]) -> Figure:
@@ -73,13 +72,14 @@ def query_map(
 
 def camera_shares(attention: Sequence[TrackAttention | None]) -> Figure:
     """Attention of one track over cameras (rows) and frames (columns); blank: not reported."""
-    shares = np.full((len(CAMERAS), len(attention)), np.nan)
+    count = next((len(entry.cameras) for entry in attention if entry is not None), len(CAMERAS))
+    shares = np.full((count, len(attention)), np.nan)
     for t, entry in enumerate(attention):
         if entry is not None:
             shares[:, t] = entry.cameras.numpy()
     figure, axes = plt.subplots(figsize=(max(6, 0.3 * len(attention) + 2), 2.6))
     image = axes.imshow(shares, aspect="auto", cmap="magma", vmin=0, vmax=1)
-    axes.set_yticks(range(len(CAMERAS)), CAMERA_LABELS)
+    axes.set_yticks(range(count), [label(name) for name in camera_names(count)])
     axes.set_xlabel("frame")
     figure.colorbar(image, ax=axes, label="share of attention")
     figure.tight_layout()

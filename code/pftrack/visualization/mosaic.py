@@ -1,4 +1,4 @@
-"""One frame as a picture: six cameras around, the bird's-eye view beside them, a line of text."""
+"""One frame as a picture: the cameras around, the bird's-eye view beside them, a line of text."""
 
 from __future__ import annotations
 
@@ -15,15 +15,12 @@ from pftrack.boxes import Boxes
 from pftrack.datasets.frames import lidar2cam_matrices
 from pftrack.datasets.image_loading import read_image
 from pftrack.errors import UserError
-from pftrack.structures import CAMERAS, Frame
+from pftrack.structures import Frame
 from pftrack.visualization.bird_view import BirdView
 from pftrack.visualization.camera_view import CameraView
+from pftrack.visualization.rig import camera_names, label, layout
 from pftrack.visualization.trails import History
 
-ROWS = (
-    ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT"),
-    ("CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT"),
-)
 HEADER = 28  # px
 _POOL = ThreadPoolExecutor(max_workers=2)  # decoding and resizing release the GIL
 
@@ -59,7 +56,9 @@ def read_lidar(path: Path) -> np.ndarray:
 
 
 def camera_views(frame: Frame, width: int) -> list[CameraView]:
-    """The frame's images at ``width`` pixels, ready to be drawn into, in the order of CAMERAS.
+    """The frame's images at ``width`` pixels, ready to be drawn into, in their order.
+
+    A camera without an image is dark, of the shape that its principal point tells.
 
     Raises:
         UserError: an image cannot be read.
@@ -68,7 +67,12 @@ def camera_views(frame: Frame, width: int) -> list[CameraView]:
     global2lidar = geometry.invert_pose(frame.ego2global @ frame.lidar2ego)
 
     def load(camera: int) -> CameraView:
-        image = read_image(frame.images[camera])
+        source = frame.images[camera]
+        if source is None:
+            w, h = np.maximum(1, np.round(2 * frame.intrinsics[camera][:2, 2])).astype(int)
+            image = np.full((h, w, 3), 32, dtype=np.uint8)
+        else:
+            image = read_image(source)
         scale = width / image.shape[1]
         height = 2 * round(image.shape[0] * scale / 2)
         small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
@@ -133,10 +137,11 @@ def draw_frame(
 def _draw_cameras(
     frame: Frame, boxes: Boxes, history: History | None, truth: Boxes | None, style: Style
 ) -> np.ndarray:
-    views = dict(zip(CAMERAS, camera_views(frame, style.camera_width), strict=False))
+    views = camera_views(frame, style.camera_width)
+    names = camera_names(len(views), frame.cameras)
 
-    def draw(item: tuple[str, CameraView]) -> None:
-        name, view = item
+    def draw(camera: int) -> None:
+        view = views[camera]
         if truth is not None:
             view.draw_outlines(truth)
         if style.paths:
@@ -144,16 +149,23 @@ def _draw_cameras(
         view.draw_boxes(boxes, style.labels)
         view.image[:18] //= 2
         cv2.putText(
-            view.image, name.removeprefix("CAM_").replace("_", " ").lower(), (6, 13),
+            view.image, label(names[camera]), (6, 13),
             cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1, cv2.LINE_AA,
         )  # fmt: skip
 
-    list(_POOL.map(draw, views.items()))
-    height = next(iter(views.values())).image.shape[0]
-    empty = np.zeros((height, style.camera_width, 3), dtype=np.uint8)
-    return np.vstack(
-        [np.hstack([views[n].image if n in views else empty for n in row]) for row in ROWS]
-    )
+    list(_POOL.map(draw, range(len(views))))
+    seen = zip(views, frame.images, strict=True)
+    height = max(len(view.image) for view, source in seen if source is not None)
+
+    def cell(camera: int | None) -> np.ndarray:
+        place = np.zeros((height, style.camera_width, 3), dtype=np.uint8)
+        if camera is not None:
+            image = views[camera].image[:height]
+            place[: len(image)] = image
+        return place
+
+    rows = layout(names, np.asarray(frame.sensor2ego))
+    return np.vstack([np.hstack([cell(camera) for camera in row]) for row in rows])
 
 
 def stack(pictures: Iterable[np.ndarray]) -> np.ndarray:

@@ -39,7 +39,7 @@ def test_every_command_answers_help(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["trian"], "error: no command 'trian': one of data, split, train"),
+        (["trian"], "error: no command 'trian': one of data, train"),
         (["inspect", "nowhere.pth"], "error: no checkpoint 'nowhere.pth'"),
         (["config", "nowhere.py"], "error: config nowhere.py does not exist"),
     ],

@@ -37,6 +37,7 @@ ORDER = (
     "checkpoints",
     "datasets",
     "conversion",
+    "data",
     "evaluation",
     "visualization",
     "report",
@@ -63,6 +64,8 @@ BY_NAME = {
     "pftrack.compatibility.mm",  # processes/test_mm.py, in a fresh interpreter
     "pftrack.training.run",  # processes/test_training_cli.py, through the command
     "pftrack.visualization.video",  # processes/test_command_lines.py, through the command
+    "pftrack.data.folder",  # data/test_importers.py, through the command
+    "pftrack.data.kitti",
     "pftrack.report.compare_page",  # commands/test_compare.py, through the command
 }
 

@@ -118,6 +118,11 @@ class Detr3DCrossAtten(nn.Module):
                 f"Detr3DCrossAtten in the config: num_levels={self.num_levels}, but the neck "
                 f"returns {len(feats)} maps"
             )
+        if lidar2img.shape[1] != self.num_cams:
+            raise UserError(
+                f"Detr3DCrossAtten in the config: num_cams={self.num_cams}, but the data have "
+                f"{lidar2img.shape[1]} cameras"
+            )
         gates = self.attention_weights(query if query_pos is None else query + query_pos).sigmoid()
         gates = gates.unflatten(-1, (self.num_cams, self.num_levels))
         with full_precision(query):

@@ -1,0 +1,1 @@
+"""Generated data in the formats of importers: what they are tried with."""
