@@ -54,7 +54,6 @@ def fields(kinds: dict[str, str]) -> st.SearchStrategy[Draw]:
 
 
 MISSING = "<missing>"
-# What a record may leave out.
 OPTIONAL = ("evaluate", "at_least", "step_time", "published", "retrained", "clips_per_step")
 
 
@@ -355,7 +354,8 @@ class Maker:
         def place(content: Any, name: str, at: float) -> str:
             return name
 
-        optional = {name for name in kinds if name.rpartition(".")[2] in OPTIONAL}
+        # What a record may leave out, and a stage of it.
+        optional = {name for name in kinds if name.rpartition(".")[2] in (*OPTIONAL, "0")}
         cases = self._spoiled("record", lambda: content, kinds, 50, use, 50, place)
         yield from (
             case

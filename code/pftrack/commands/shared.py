@@ -306,10 +306,10 @@ class RunFile(msgspec.Struct, frozen=True):
     result_path: Text
     data_root: Text
     version: Text
-    devices: list[str]
+    devices: Annotated[list[str], msgspec.Meta(min_length=1)]
     frames: Annotated[int, msgspec.Meta(ge=0)]
-    wall_seconds: Annotated[float, msgspec.Meta(gt=0)]
-    seconds: dict[str, float]
+    wall_seconds: Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+    seconds: Annotated[dict[str, float], msgspec.Meta(min_length=1)]
     split: Text | None = None
 
 

@@ -116,15 +116,21 @@ def _check(path: str | Path, token: str, boxes: Any) -> None:
             what = f"velocity must be 2 numbers, not {list(row.velocity)}"
         elif row.sample_token is not None and row.sample_token != token:
             what = f"it names another sample_token, '{row.sample_token}'"
-        elif row.tracking_id is None and "tracking_id" in boxes[i]:
-            what = "tracking_id must be a string, not None"
+        elif None in boxes[i].values() and (empty := sorted(_without_value(boxes[i]))):
+            what = f"{empty[0]} must be {_WANTED[empty[0]]}, not None"
         elif row.tracking_name is None and row.detection_name is None:
             what = "neither a tracking_name nor a detection_name"
         elif (row.tracking_name or row.detection_name) not in CLASSES:
             kind = "tracking_name" if row.tracking_name else "detection_name"
             what = f"unknown {kind} {row.tracking_name or row.detection_name!r}"
+        elif row.tracking_name is not None and row.tracking_id is None:
+            what = "a tracking_name, but no tracking_id"
         if what is not None:
             raise UserError(f"{path}: box {i} of sample '{token}': {what}")
+
+
+def _without_value(box: dict[str, Any]) -> set[str]:
+    return {name for name, value in box.items() if value is None and name in _WANTED}
 
 
 def _message(path: str | Path, token: str, boxes: list[Any], reason: str) -> str:

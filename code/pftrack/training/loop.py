@@ -299,6 +299,8 @@ class Trainer:
             raise UserError(f"cannot resume '{path}': {error}") from error
         self._load_optimizer(content, path)
         state = ckpt.resume_state(content, path)
+        if not content["optimizer"]["state"] and (state is None or not state.skipped_in_row):
+            raise UserError(f"cannot resume '{path}': its optimiser has no moments, use LOAD_FROM")
         if state is None:  # written by mmcv's runner: whole epochs only
             self.iteration = content["meta"]["epoch"] * self.iters_per_epoch
             self.log.line(f"resumed {path} at epoch {self.epoch}, without random states")

@@ -147,7 +147,12 @@ def _typed(path: str, value: Any, kind: Any, default: Any) -> Any:
         if choice is bool and value in (0, 1):
             return bool(value)
         if choice is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-            return _within(path, float(value), limits)
+            try:
+                return _within(path, float(value), limits)
+            except OverflowError:
+                raise UserError(
+                    f"setting '{path}' in the config: the number is too large"
+                ) from None
         if choice in (int, str) and isinstance(value, choice) and not isinstance(value, bool):
             return _within(path, value, limits) if choice is int else value
     wanted = " or ".join(c.__name__ for c in choices if c is not type(None))

@@ -68,6 +68,8 @@ def test_damaged_files(tmp_path: Path, content: object, message: str) -> None:
         ({"tracking_name": None}, "neither a tracking_name nor a detection_name"),
         ({"tracking_id": [1]}, "tracking_id must be a string"),
         ({"tracking_id": None}, "tracking_id must be a string, not None"),
+        ({"tracking_score": None}, "tracking_score must be a finite number from 0 to 1, not None"),
+        ({"forecasting": None}, r"forecasting must be a list of finite \(x, y\) steps, not None"),
         ({"sample_token": "b"}, "it names another sample_token, 'b'"),
         ({"forecasting": [[0, NAN]]}, r"forecasting must be a list of finite \(x, y\) steps"),
     ],
@@ -75,6 +77,13 @@ def test_damaged_files(tmp_path: Path, content: object, message: str) -> None:
 def test_wrong_boxes_are_named(tmp_path: Path, change: dict, message: str) -> None:
     path = write(tmp_path / "r.json", {"results": {"a": [BOX, {**BOX, **change}]}})
     with pytest.raises(UserError, match=f"box 1 of sample 'a': {message}"):
+        list(read_results(path))
+
+
+def test_a_tracked_box_has_an_id(tmp_path: Path) -> None:
+    without = {name: value for name, value in BOX.items() if name != "tracking_id"}
+    path = write(tmp_path / "r.json", {"results": {"a": [BOX, without]}})
+    with pytest.raises(UserError, match="box 1 of sample 'a': a tracking_name, but no tracking_id"):
         list(read_results(path))
 
 

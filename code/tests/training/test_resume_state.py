@@ -42,6 +42,7 @@ SPOILED: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     ),
     "negative square": (lambda c: first(c)["exp_avg_sq"].fill_(-1), "exp_avg_sq of .* is negative"),
     "missing moment": (lambda c: first(c).pop("exp_avg_sq"), r"has \['exp_avg', 'step'\]"),
+    "no moments": (put("optimizer", "state", value={}), "its optimiser has no moments"),
     "steps of a text": (put("optimizer", "state", 0, "step", value="3"), "no number of steps"),
     "steps of two kinds": (put("optimizer", "state", 0, "step", value=3), "of two kinds"),
     "another parameter": (put("optimizer", "state", 99, value={}), "parameter 99"),
