@@ -103,6 +103,7 @@ def test_a_configuration_of_the_original_is_read():
         ({"optimizer": None}, "no 'optimizer'"),
         ({"optimizer": {"type": "AdamW", "lr": -1e-4}}, r"optimizer\.lr'.*expected > 0"),
         ({"optimizer": {"type": "AdamW", "lr": float("nan")}}, r"optimizer\.lr'.*got nan"),
+        ({"optimizer": {"type": "AdamW", "lr": 10**400}}, r"optimizer\.lr'.*too large"),
         ({"optimizer": {"type": "AdamW", "lr": "fast"}}, r"optimizer\.lr'.*expected float"),
         (
             {"optimizer": {"type": "AdamW", "lr": 1e-4, "weight_decay": -1}},
