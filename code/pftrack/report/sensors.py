@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 
 from pftrack import geometry
-from pftrack.structures import CAMERAS, Frame
+from pftrack.structures import Frame
 from pftrack.visualization.mosaic import camera_views
+from pftrack.visualization.rig import camera_names, label
 from pftrack.visualization.scenes import SceneFrames
 
 _WIDTH = 320  # px of an image
@@ -28,7 +29,7 @@ def sensor_data(scene: SceneFrames, tokens: list[str], origin: np.ndarray) -> li
         tokens: sample tokens of the frames.  origin: [3] global position that counts as zero, m.
 
     Returns:
-        one entry per frame: ``images`` (base64 JPEG, in the order of CAMERAS), ``size`` (width,
+        one entry per frame: ``images`` (base64 JPEG, in the order of the rig), ``size`` (width,
         height), ``matrices`` (3 x 4, metres from the origin to homogeneous pixels) and ``lidar``
         (base64 of little-endian int16 x, y in cm from the vehicle); None where the scene has no
         such frame or a file is missing.
@@ -41,7 +42,7 @@ def sensor_data(scene: SceneFrames, tokens: list[str], origin: np.ndarray) -> li
 
 def _frame_data(scene: SceneFrames, t: int, origin: np.ndarray) -> dict[str, Any] | None:
     frame = scene.frame(t)
-    if not all(Path(str(image)).is_file() for image in frame.images):
+    if not all(image is None or Path(str(image)).is_file() for image in frame.images):
         return None
     views = camera_views(frame, _WIDTH)
     shift = np.eye(4)
@@ -49,7 +50,7 @@ def _frame_data(scene: SceneFrames, t: int, origin: np.ndarray) -> dict[str, Any
     points = scene.lidar(t)
     return {
         "images": [_jpeg(view.image) for view in views],
-        "names": [c.removeprefix("CAM_").replace("_", " ").lower() for c in CAMERAS[: len(views)]],
+        "names": [label(name) for name in camera_names(len(views), frame.cameras)],
         "size": [_WIDTH, views[0].image.shape[0]],
         "matrices": [
             [float(f"{v:.7g}") for v in (view.global2img @ shift)[:3].ravel()] for view in views

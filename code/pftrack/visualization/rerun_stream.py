@@ -20,7 +20,7 @@ from pftrack.boxes import Boxes
 from pftrack.errors import UserError
 from pftrack.files import atomic_path
 from pftrack.frames import Frame
-from pftrack.structures import CAMERAS
+from pftrack.visualization.rig import camera_names, layout
 from pftrack.visualization.scenes import SceneFrames
 from pftrack.visualization.trails import History, track_color
 
@@ -62,7 +62,7 @@ def write_rrd(
     rerun = require_rerun()
     stream = rerun.RecordingStream(_APPLICATION, recording_id=scene.name)
     with atomic_path(path) as temporary:
-        stream.save(str(temporary), default_blueprint=_blueprint())
+        stream.save(str(temporary), default_blueprint=_blueprint(scene.frame(0)))
         send_scene(stream, scene, layers, min_score, truth, max_frames)
         stream.disconnect()
 
@@ -86,7 +86,7 @@ def open_viewer(
         stream = rerun.RecordingStream(_APPLICATION, recording_id=scene.name)
         try:
             if number == 0:
-                rerun.spawn(recording=stream, default_blueprint=_blueprint())
+                rerun.spawn(recording=stream, default_blueprint=_blueprint(scene.frame(0)))
             else:
                 stream.connect_grpc()
             send_scene(stream, scene, layers, min_score, truth, max_frames)
@@ -143,10 +143,10 @@ def _send_sensors(
     rerun = require_rerun()
     camera2global = np.asarray(frame.camera_ego2global) @ np.asarray(frame.sensor2ego)
     for camera, image in enumerate(frame.images):
-        path, pose = f"world/{_camera_name(camera)}", camera2global[camera]
+        path, pose = f"world/{_camera_name(frame, camera)}", camera2global[camera]
         stream.log(path, rerun.Transform3D(translation=pose[:3, 3] - origin, mat3x3=pose[:3, :3]))
         file = Path(str(image))
-        if file.is_file():
+        if image is not None and file.is_file():
             with Image.open(file) as opened:
                 size = opened.size
             pinhole = rerun.Pinhole(image_from_camera=frame.intrinsics[camera], resolution=size)
@@ -162,8 +162,10 @@ def _send_sensors(
         stream.log("world/lidar", rerun.Points3D(places - origin, colors=[_LIDAR], radii=[0.03]))
 
 
-def _camera_name(camera: int) -> str:
-    return CAMERAS[camera].removeprefix("CAM_").lower()
+def _camera_name(frame: Frame, camera: int) -> str:
+    """The camera's part of a path; what a path may not hold is escaped."""
+    name = camera_names(len(frame.images), frame.cameras)[camera]
+    return require_rerun().escape_entity_path_part(name.removeprefix("CAM_").lower())
 
 
 def _boxes(boxes: Boxes, origin: np.ndarray, colors: Sequence[Any], labels: Sequence[str]) -> Any:
@@ -177,11 +179,12 @@ def _boxes(boxes: Boxes, origin: np.ndarray, colors: Sequence[Any], labels: Sequ
     )
 
 
-def _blueprint() -> Any:
-    """The scene beside the six cameras, with the boxes in each."""
+def _blueprint(frame: Frame) -> Any:
+    """The scene beside the cameras, with the boxes in each."""
     import rerun.blueprint as rrb
 
-    around = ["front_left", "front", "front_right", "back_left", "back", "back_right"]
+    rows = layout(camera_names(len(frame.images), frame.cameras), np.asarray(frame.sensor2ego))
+    around = [_camera_name(frame, camera) for row in rows for camera in row if camera is not None]
     over = [*(f"world/{name}/**" for name in _NAMES), "world/truth"]
     cameras = [
         rrb.Spatial2DView(origin=f"world/{name}", contents=["$origin/**", *over], name=name)

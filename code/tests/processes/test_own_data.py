@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from documents import FENCE
 
 from pftrack.paths import CODE, REPOSITORY
@@ -17,6 +18,7 @@ from pftrack.paths import CODE, REPOSITORY
 DOCUMENT = REPOSITORY / "docs" / "own_data.md"
 
 
+@pytest.mark.slow
 def test_the_ten_commands(tmp_path: Path) -> None:
     """laboratory.own_data.write, import_data.py and the others; in a folder of the test."""
     text = DOCUMENT.read_text(encoding="utf-8")
