@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from laboratory.demo_data.tables import CATEGORIES
 from pftrack.files import atomic
-from pftrack.nuscenes.facts import KEY_FRAME_SECONDS, LIDAR
+from pftrack.nuscenes.facts import CATEGORIES, KEY_FRAME_SECONDS, LIDAR
 from pftrack.nuscenes.table_files import write_tables
 
 _SHARE = np.array([0.42, 0.12, 0.04, 0.05, 0.05, 0.05, 0.27])

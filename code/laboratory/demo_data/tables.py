@@ -13,22 +13,10 @@ import numpy as np
 
 from laboratory.demo_data.rig import CAMERA_NAMES, quaternion, yaw_matrix
 from laboratory.demo_data.scene import FrameRecord, ScenePlan
-from pftrack.nuscenes.facts import LIDAR
+from pftrack.nuscenes.facts import CATEGORIES, LIDAR
 from pftrack.nuscenes.table_files import Table
 
 LOCATION = "boston-seaport"
-CATEGORIES = {
-    "car": "vehicle.car",
-    "truck": "vehicle.truck",
-    "bus": "vehicle.bus.rigid",
-    "trailer": "vehicle.trailer",
-    "motorcycle": "vehicle.motorcycle",
-    "bicycle": "vehicle.bicycle",
-    "pedestrian": "human.pedestrian.adult",
-    "construction_vehicle": "vehicle.construction",
-    "traffic_cone": "movable_object.trafficcone",
-    "barrier": "movable_object.barrier",
-}
 OTHER_CATEGORIES = (
     "human.pedestrian.child",
     "human.pedestrian.wheelchair",

@@ -18,8 +18,8 @@ from laboratory.demo_data.rig import (
     quaternion,
 )
 from laboratory.demo_data.shapes import SIZES
-from laboratory.demo_data.tables import CATEGORIES, fixed_tables, token
-from pftrack.nuscenes.facts import KEY_FRAME_SECONDS, LIDAR
+from laboratory.demo_data.tables import fixed_tables, token
+from pftrack.nuscenes.facts import CATEGORIES, KEY_FRAME_SECONDS, LIDAR
 from pftrack.nuscenes.table_files import Table
 
 TRAINVAL_SAMPLES = 34_149

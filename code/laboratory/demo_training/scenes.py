@@ -156,7 +156,7 @@ def name_categories_without_devkit() -> None:
 
     Importing the devkit takes seconds, and a machine lent for a training may not have it.
     """
-    from laboratory.demo_data.tables import CATEGORIES
+    from pftrack.nuscenes.facts import CATEGORIES
 
     names = {category: name for name, category in CATEGORIES.items()}
     for package in ("nuscenes", "nuscenes.eval", "nuscenes.eval.detection"):

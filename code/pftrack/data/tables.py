@@ -9,22 +9,9 @@ from typing import Any
 
 from pftrack.data.records import Pose, Recording
 from pftrack.files import safe_name
-from pftrack.nuscenes.facts import LIDAR
+from pftrack.nuscenes.facts import CATEGORIES, LIDAR
 from pftrack.nuscenes.table_files import Table
 
-# A category of nuScenes for each of its ten classes.
-CATEGORIES = {
-    "car": "vehicle.car",
-    "truck": "vehicle.truck",
-    "bus": "vehicle.bus.rigid",
-    "trailer": "vehicle.trailer",
-    "motorcycle": "vehicle.motorcycle",
-    "bicycle": "vehicle.bicycle",
-    "pedestrian": "human.pedestrian.adult",
-    "construction_vehicle": "vehicle.construction",
-    "traffic_cone": "movable_object.trafficcone",
-    "barrier": "movable_object.barrier",
-}
 VISIBLE = "4"  # token of the level 80-100 %
 
 

@@ -16,6 +16,19 @@ CLASSES = (
     "traffic_cone",
     "barrier",
 )
+# A category of the tables for each class; several others count as the same class.
+CATEGORIES = {
+    "car": "vehicle.car",
+    "truck": "vehicle.truck",
+    "bus": "vehicle.bus.rigid",
+    "trailer": "vehicle.trailer",
+    "motorcycle": "vehicle.motorcycle",
+    "bicycle": "vehicle.bicycle",
+    "pedestrian": "human.pedestrian.adult",
+    "construction_vehicle": "vehicle.construction",
+    "traffic_cone": "movable_object.trafficcone",
+    "barrier": "movable_object.barrier",
+}
 TRACKING_CLASSES = CLASSES[:7]
 CAMERAS = (
     "CAM_FRONT",
