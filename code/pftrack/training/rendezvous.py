@@ -54,13 +54,16 @@ def prepare(args: Any) -> MeetingPoint | None:
         where they meet; None for one machine.
 
     Raises:
-        UserError: MASTER_ADDR has no address, or nobody answers there within JOIN_TIMEOUT.
+        UserError: the port is another program's on the first machine, MASTER_ADDR has no address,
+            or nobody answers there within JOIN_TIMEOUT.
     """
     from torch.distributed.elastic.rendezvous.utils import parse_rendezvous_endpoint
 
+    host, port = parse_rendezvous_endpoint(args.rdzv_endpoint, 29500)
+    if args.rdzv_endpoint and _HOSTS_STORE in args.rdzv_conf:
+        _check_free(port)
     if args.nnodes in ("1", "1:1"):
         return None
-    host, port = parse_rendezvous_endpoint(args.rdzv_endpoint, 29500)
     point = MeetingPoint(host, port, int(args.nnodes), _HOSTS_STORE in args.rdzv_conf, patience())
     print(
         f"{point.machines} machines meet at {point}, within {point.patience} s (JOIN_TIMEOUT)",
@@ -74,6 +77,19 @@ def prepare(args: Any) -> MeetingPoint | None:
     if interface is not None:  # gloo looks its own name up, too
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
     return point
+
+
+def _check_free(port: int) -> None:
+    """Whether the store can listen on a port of this machine."""
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(("", port))
+        except OSError as error:
+            raise UserError(
+                f"MASTER_PORT={port} (or PORT): {os.strerror(error.errno or 0)} on this machine; "
+                "choose another port"
+            ) from error
 
 
 def patience() -> int:

@@ -41,6 +41,17 @@ def test_one_machine_needs_none_of_it():
     assert rendezvous.prepare(args) is None and args.local_addr is None
 
 
+@pytest.mark.parametrize("nodes", ["1", "2"])
+def test_a_port_of_another_program_is_one_line(nodes):
+    with socket.create_server(("", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(
+            UserError, match=rf"MASTER_PORT={port} .*Address already in use on this"
+        ):
+            rendezvous.prepare(options(f"localhost:{port}", first=True, nodes=nodes))
+    assert rendezvous.prepare(options(f"localhost:{port}", first=True, nodes="1")) is None
+
+
 @pytest.mark.parametrize(
     ("family", "host", "address"),
     [(socket.AF_INET, "127.0.0.1", "127.0.0.1"), (socket.AF_INET6, "[::1]", "::1")],
