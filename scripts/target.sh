@@ -351,7 +351,7 @@ build_command() {
       ;;
     compare)
       split_words RESULTS
-      [ ${#words[@]} -ge 2 ] || problem "make compare takes two results files or more, $hint_results"
+      [ ${#words[@]} -ge 2 ] || problem "make compare needs RESULTS=...: two results files or more, $hint_results"
       local results=() RESULTS
       # shellcheck disable=SC2034 # find_file reads it by its name
       for RESULTS in "${words[@]}"; do
