@@ -158,8 +158,14 @@ def run_job(
     return run
 
 
-def status_of(run: InferenceRun) -> int:
-    """Exit status of a command that ran inference: 1 when nothing at all was found, and says so."""
+def status_of(run: InferenceRun, evaluated: bool = True) -> int:
+    """Exit status of a command that ran inference; says so when nothing at all was found.
+
+    Args:
+        evaluated: the command's purpose are metrics, and there are none without a box: 1. Where
+            only the results file was asked for, it is 1 when a network whose numbers are not finite
+            made it empty; an empty file of a network that is sure of nothing is a result like any.
+    """
     if run.nothing_found is None:
         return 0
     print(
@@ -167,7 +173,7 @@ def status_of(run: InferenceRun) -> int:
         file=sys.stderr,
         flush=True,
     )
-    return 1
+    return int(evaluated or run.not_finite > 0)
 
 
 def default_work_dir(checkpoint: Path, task: str) -> Path:

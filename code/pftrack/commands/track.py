@@ -49,4 +49,4 @@ def main() -> int:
         commands.evaluate_and_report(
             run.result_path, run.data_root, run.version, run.split, folder, args.strict_split
         )
-    return commands.status_of(run)
+    return commands.status_of(run, evaluated=bool(args.eval))

@@ -71,11 +71,6 @@ def _assignments(values: dict[str, Any]) -> str:
     return "".join(f"{name} = {value!r}\n" for name, value in values.items())
 
 
-REPORT_LOW_SCORES = [  # such as weights of two steps give; a run without a box is an error
-    f"model.runtime_tracker.{kind}_threshold=0.001" for kind in ("output", "score", "record")
-]
-
-
 def small(name: str, data_root: Path, infos: dict[str, Path]) -> list[str]:
     """Overrides that make a run of ``name`` on a data set of the tests take seconds."""
     channels = [384, 512] if name.startswith("petr") else [112, 256, 384, 512]

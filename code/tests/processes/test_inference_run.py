@@ -252,5 +252,9 @@ def test_nothing_found_is_said(
     run = run_inference(replace(job, checkpoint=str(tmp_path / "blind.pth")), ["cpu"], tmp_path)
     assert run.nothing_found == "0 boxes in 12 frames, 0 instances not finite"
     assert status_of(run) == 1
-    assert "\n0 boxes in 12 frames, 0 instances not finite: is it" in capsys.readouterr().err
+    said = "\n0 boxes in 12 frames, 0 instances not finite: is it"
+    assert said in capsys.readouterr().err
+    assert status_of(run, evaluated=False) == 0
+    assert said[1:] in capsys.readouterr().err
+    assert status_of(replace(run, not_finite=3), evaluated=False) == 1
     assert status_of(replace(run, boxes=1)) == 0

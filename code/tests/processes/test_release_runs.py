@@ -39,7 +39,6 @@ def test_a_file_of_the_release_trains_and_tracks(
     assert [line[:2] for line in logged(run)] == [(1, 1), (1, 2)]
 
     where = ["--jsonfile_prefix", tracks, "--format-only"]
-    options += release_files.REPORT_LOW_SCORES
     assert release_files.track(config, run / "iter_2.pth", *where, *options) == 0
     assert len(json.loads((tracks / "results_nusc.json").read_text())["results"]) == 6
 
@@ -53,7 +52,7 @@ def test_what_is_tracked_is_test_tracking(
     """As in the original's tool; where its info file has an old name, ``data.val``'s is taken."""
     name = "detr3d/f3_q500_800x320"
     config = release_files.write(tmp_path, name)
-    options = release_files.small(name, demo_data, demo_infos) + release_files.REPORT_LOW_SCORES
+    options = release_files.small(name, demo_data, demo_infos)
     model = build_model(load_config(config, options).model)
     torch.save({"state_dict": model.state_dict()}, tmp_path / "random.pth")
 
