@@ -1,6 +1,7 @@
 """Try bad inputs over all commands and formats: does each end in one clear line? (make battery)
 
 python tools/battery.py [--seed N] [--part 0.1] [--only WORDS] [--workers N] [--verbose]
+python tools/battery.py --kills N [--seed N]: end commands with SIGKILL instead, and run them again
 """
 
 from __future__ import annotations
@@ -26,9 +27,14 @@ def main() -> int:
         "--workers", type=int, default=len(os.sched_getaffinity(0)), help="default: all cores"
     )
     parser.add_argument("--verbose", action="store_true", help="every case with what it printed")
+    parser.add_argument("--kills", type=int, default=0, help="so many kills instead of bad inputs")
     args = parser.parse_args()
     if not 0 < args.part <= 1 or args.workers < 1:
         raise UserError("--part is between 0 and 1, --workers starts at 1")
+    if args.kills:
+        from laboratory.battery.kills import run_kills
+
+        return run_kills(args.kills, args.seed)
     from laboratory.battery.run import run_battery
 
     return run_battery(args.seed, args.part, args.only, args.workers, args.verbose)

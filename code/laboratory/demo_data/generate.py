@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -33,6 +32,7 @@ from pftrack.files import atomic
 from pftrack.nuscenes.facts import LIDAR
 from pftrack.nuscenes.table_files import Table, write_tables
 from pftrack.nuscenes.versions import MINI, TRAINVAL
+from pftrack.processes import end_with_parent
 
 MARKER = "demo_data.json"
 GENERATOR_VERSION = 1  # raise it when the same request gives other bytes
@@ -232,17 +232,9 @@ _worker: _Worker | None = None
 def _start_worker(plans: list[ScenePlan], folder: Path) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    end_with_parent()
     cv2.setNumThreads(1)
     _worker = _Worker(plans, folder)
-
-
-def _exit_with_parent() -> None:
-    """A killed parent must not leave workers behind."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _work(task: tuple[int, int]) -> FrameRecord:

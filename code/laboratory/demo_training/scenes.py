@@ -6,7 +6,6 @@ converted and read by the functions of the commands and of the training; then it
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import shutil
@@ -19,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from pftrack.processes import end_with_parent
+
 SCENES_EACH = 2
 FRAMES = 40
 MAX_OBJECTS = 40  # ground truths of a frame; the generator has at most 28 near the car
 FUTURE = 8
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -82,7 +82,7 @@ def _render(
     folder: Path, config_file: Path, seed: int, stride: int, visibility: float, frames: int
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # none outlives the training
+    end_with_parent()
     os.nice(5)  # the training's one process comes first
     import cv2
     import torch

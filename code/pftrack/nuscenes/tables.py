@@ -19,6 +19,7 @@ from pftrack.errors import UserError
 from pftrack.nuscenes.facts import LIDAR, rig_order
 from pftrack.nuscenes.table_files import iter_rows
 from pftrack.nuscenes.versions import version_folder
+from pftrack.processes import end_with_parent
 
 _CHUNK = 20_000
 
@@ -113,7 +114,8 @@ def load_tables(
     read = partial(_read_table, folder, channels, cameras)
     if workers > 1:
         # Forked: the readers need nothing but this module, importing it anew takes seconds.
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
+        context = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
             jobs = {name: pool.submit(read, name) for name in sorted(rest, reverse=True)}
             columns = {}
             for name, job in jobs.items():

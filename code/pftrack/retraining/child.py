@@ -8,7 +8,7 @@ import subprocess
 from contextlib import suppress
 from typing import Any
 
-from pftrack.training.launch import end_with_parent
+from pftrack.processes import end_with_parent
 
 _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
@@ -50,7 +50,7 @@ def run_child(command: list[str], environment: dict[str, str], keep: int) -> int
         env={**os.environ, **environment},
         pass_fds=[kept],
         process_group=0,
-        preexec_fn=end_with_parent,
+        preexec_fn=lambda: end_with_parent(signal.SIGTERM),
     )
     os.close(kept)
     handled = [n for n in _STOP if signal.getsignal(n) != signal.SIG_IGN]  # nohup, background jobs

@@ -18,6 +18,7 @@ from typing import Any
 from pftrack.errors import UserError
 from pftrack.live import FOLDER, LiveProgress
 from pftrack.locks import locked
+from pftrack.processes import end_with_parent
 from pftrack.tracking.job import (
     DataCheck,
     InferenceJob,
@@ -238,6 +239,7 @@ def run_worker(
     import traceback
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
+    end_with_parent()
     try:
         store = SceneStore(out_dir, identity)
         work_on_scenes(

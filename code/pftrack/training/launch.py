@@ -15,7 +15,6 @@ one that failed just ends (:func:`end_worker`), and the others watch for the mis
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -28,11 +27,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from pftrack.errors import UserError, fail, user_message
+from pftrack.processes import end_with_parent
 from pftrack.training import rendezvous
 
 _MISTAKE = "PFTRACK_MISTAKE_FILE"  # variable with the file that holds the first mistake
 _BEGUN = "PFTRACK_LAUNCHED"  # variable with the time the launcher began, s
-_PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> int:
@@ -87,7 +86,7 @@ def end_with_launcher() -> None:
     """In a worker: end when the launcher is killed (SIGTERM: save, end; nobody else would send
     it) and, wherever this worker waits, once another one met a user's mistake."""
     if _MISTAKE in os.environ:
-        end_with_parent()
+        end_with_parent(signal.SIGTERM)
         threading.Thread(target=_end_after_a_mistake, daemon=True).start()
 
 
@@ -96,12 +95,6 @@ def _end_after_a_mistake() -> None:
     while not is_over():
         never.wait(0.5)
     _leave(2)
-
-
-def end_with_parent() -> None:
-    """In a new process: SIGTERM when the one that started it is gone."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def restarted_since() -> float | None:

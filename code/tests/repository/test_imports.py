@@ -22,6 +22,7 @@ ORDER = (
     "pickles",
     "files",
     "locks",
+    "processes",
     "nuscenes.facts",
     "geometry",
     "frames",
