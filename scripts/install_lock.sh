@@ -26,6 +26,9 @@ if [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -s /etc/pki/tls/certs/ca-bundl
   export UV_SYSTEM_CERTS=${UV_SYSTEM_CERTS:-1}
 fi
 
+# Where Python may not write bytecode, each start would compile PyTorch anew, for some 10 s.
+[ -z "${PYTHONDONTWRITEBYTECODE:-}" ] || export UV_COMPILE_BYTECODE=1
+
 wheels=$(mktemp) sdists=$(mktemp)
 trap 'rm -f "$wheels" "$sdists"' EXIT
 lines 0 "$sources" >"$wheels"

@@ -159,9 +159,9 @@ def _content(path: Path, folder: str) -> bytes:
         value = _without_times(json.loads(data))
         return json.dumps(value, sort_keys=True).replace(folder, "").encode()
     if path.suffix == ".pth":
-        import torch
+        from pftrack.checkpoints.reading import load_checkpoint_file
 
-        content = torch.load(path, weights_only=False)
+        content = load_checkpoint_file(path)
         states = [content["state_dict"], content.get("optimizer", {})]
         return repr([_flat(state) for state in states]).encode()
     if path.suffix == ".mp4":  # whole; its last bits vary with memory that the encoder never clears

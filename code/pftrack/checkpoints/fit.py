@@ -66,9 +66,11 @@ def known_models(folder: Path = CONFIGS) -> list[tuple[list[str], Shapes]]:
     from pftrack.config import load_config
 
     models: dict[str, tuple[list[str], Shapes]] = {}
+    built: dict[str, Shapes] = {}  # half of the files state a model that another one states, too
     for path in sorted(folder.rglob("*.py")):
         model = load_config(path).model
-        shapes = model_shapes(model)
+        stated = json.dumps(model, sort_keys=True, default=str)
+        shapes = built[stated] = built.get(stated) or model_shapes(model)
         signature = json.dumps(sorted((k, v) for k, v in shapes.items()))
         name = path.relative_to(CODE).as_posix() if path.is_relative_to(CODE) else str(path)
         models.setdefault(signature, ([], shapes))[0].append(name)

@@ -40,6 +40,7 @@ def run(monkeypatch: pytest.MonkeyPatch, command: object, *arguments: object) ->
     return end.value.code
 
 
+@pytest.mark.slow
 def test_both_methods_and_both_engines(
     root: Path,
     tmp_path: Path,

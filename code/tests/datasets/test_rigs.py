@@ -28,6 +28,7 @@ from pftrack.visualization.mosaic import HEADER, Style, draw_frame
 from pftrack.visualization.rig import camera_names, layout
 from pftrack.visualization.scenes import load_split
 
+pytestmark = pytest.mark.slow
 VERSION = "v1.0-mini"
 RIGS = {
     5: ("right", "CAM_BACK", "left", "front_tele", "CAM_FRONT"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,9 +21,14 @@ def modules(*folders: str) -> dict[str, Path]:
     return {module_name(path): path for path in paths}
 
 
+@functools.cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(path: Path, known: dict[str, Path]) -> Iterator[str]:
     """Everything that a program imports, also inside functions and for types only."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -34,5 +40,4 @@ def imports(path: Path, known: dict[str, Path]) -> Iterator[str]:
 
 def has_logic(path: Path) -> bool:
     """A function or a class is defined."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return any(isinstance(n, (ast.FunctionDef, ast.ClassDef)) for n in tree.body)
+    return any(isinstance(n, (ast.FunctionDef, ast.ClassDef)) for n in _parsed(path).body)

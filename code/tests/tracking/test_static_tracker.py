@@ -46,6 +46,7 @@ def same(ordinary: Any, static: Any) -> int:
     return count
 
 
+@pytest.mark.slow
 def test_the_same_tracks_with_one_compilation_for_a_scene() -> None:
     ordinary, static = pair(compile=False)
     counter = CompileCounter()  # compiles nothing: the graph runs as it was traced

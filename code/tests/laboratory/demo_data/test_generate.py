@@ -23,6 +23,9 @@ from pftrack.nuscenes.table_files import write_tables
 FRAMES, SIZE, SEED = 6, (200, 112), 3
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo") / "nuscenes"

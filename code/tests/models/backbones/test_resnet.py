@@ -16,6 +16,7 @@ from pftrack.paths import CODE
 from pftrack.registry import build_model
 from pftrack.training.pretrained import initialize
 
+pytestmark = pytest.mark.slow
 CONFIGS = CODE / "projects" / "configs" / "tracking" / "petr"
 
 
