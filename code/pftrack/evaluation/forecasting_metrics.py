@@ -19,7 +19,7 @@ from pftrack.nuscenes.facts import KEY_FRAME_SECONDS
 STEPS_PER_HORIZON = {s: round(s / KEY_FRAME_SECONDS) for s in (1, 2, 3, 4)}  # s -> key frames
 MISS_DISTANCE = 2.0  # m, final displacement
 EPA_ALPHA = 0.5  # weight of a false positive in EPA
-METRICS = ("minADE", "minFDE", "MR", "EPA")
+METRICS = {"minADE": "minADE", "minFDE": "minFDE", "MR": "MR@2m", "EPA": "EPA"}  # name -> heading
 PREDICTORS = ("model", "constant_velocity", "stand_still")
 
 

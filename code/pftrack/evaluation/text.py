@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from pftrack.evaluation.forecasting_metrics import METRICS as FORECASTING_METRICS
 from pftrack.evaluation.tracking_metrics import METRICS
 
 _DECIMALS = {
@@ -40,10 +41,10 @@ def columns_table(columns: dict[str, dict[str, float]]) -> str:
 
 def forecasting_table(forecasting: dict) -> str:
     """Rows of :func:`evaluate_forecasts` averaged over classes: one per predictor and horizon."""
-    rows = [["forecast", "horizon", "minADE", "minFDE", "MR@2m", "EPA", "boxes"]]
+    rows = [["forecast", "horizon", *FORECASTING_METRICS.values(), "boxes"]]
     for predictor, horizons in forecasting["all"].items():
         for horizon, values in horizons.items():
-            numbers = [_number(values[m]) for m in ("minADE", "minFDE", "MR", "EPA")]
+            numbers = [_number(values[m]) for m in FORECASTING_METRICS]
             rows.append([predictor, horizon, *numbers, str(int(values["count"]))])
     return align(rows)
 

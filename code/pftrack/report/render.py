@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pftrack.evaluation.analysis import TrackEvent
-from pftrack.evaluation.forecasting_metrics import evaluate_forecasts
+from pftrack.evaluation.forecasting_metrics import METRICS, evaluate_forecasts
 from pftrack.evaluation.run import Evaluation
 from pftrack.files import atomic, safe_name, write_json
 from pftrack.report.charts import line_chart
@@ -144,6 +144,7 @@ def _html(
         better=_BETTER,
         shown_events=[{**e, "page": _page_of(e["scene"]) if index else ""} for e in nearest],
         recall_chart=line_chart(_recall_curves(content), "recall", "MOTAR", y_max=1.0),
+        forecasting_metrics=METRICS,
         forecast_chart=_forecast_chart(content["forecasting"]),
         range_table=_pivot(content["by_range"], "range", "recall"),
         visibility_table=_pivot(content["by_visibility"], "visibility", "recall"),
