@@ -24,9 +24,8 @@ from pftrack.datasets.frames import (
     padded_size,
     prepare_frame,
 )
+from pftrack.datasets.info_schema import ANNOTATION_KEYS, FORECASTING_KEYS
 from pftrack.datasets.infos import (
-    ANNOTATION_KEYS,
-    FORECASTING_KEYS,
     Info,
 )
 from pftrack.datasets.packed_infos import PackedInfos

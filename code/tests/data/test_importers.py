@@ -13,7 +13,8 @@ import pytest
 from laboratory.own_data.write import global_boxes, scenes_of, write_folder, write_kitti
 from pftrack.commands import import_data
 from pftrack.datasets.frames import lidar2cam_matrices
-from pftrack.datasets.infos import ANNOTATION_KEYS, FORECASTING_KEYS, load_infos
+from pftrack.datasets.info_schema import ANNOTATION_KEYS, FORECASTING_KEYS
+from pftrack.datasets.infos import load_infos
 from pftrack.errors import UserError
 from pftrack.evaluation.config import load_tracking_config
 from pftrack.evaluation.ground_truth import load_ground_truth

@@ -15,9 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pftrack.datasets.clips import clip_indices
+from pftrack.datasets.info_schema import ANNOTATION_KEYS, FORECASTING_KEYS
 from pftrack.datasets.infos import (
-    ANNOTATION_KEYS,
-    FORECASTING_KEYS,
     load_infos,
 )
 from pftrack.datasets.packed_infos import PackedInfos
