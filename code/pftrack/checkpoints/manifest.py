@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -12,6 +12,7 @@ from pftrack.errors import UserError
 from pftrack.files import read_json
 from pftrack.paths import CHECKPOINTS_DIR
 
+Reported = Literal["split", "AMOTA", "AMOTP", "MOTA", "MOTP", "recall", "IDS"]
 Text = Annotated[str, Meta(min_length=1)]
 MANIFEST = CHECKPOINTS_DIR / "manifest.json"
 
@@ -42,7 +43,9 @@ class PublishedFile:
     kind: Text
     verified: bool = False
     config: str | None = None
-    published: dict[str, Any] = field(default_factory=dict)
+    published: dict[Reported, str | Annotated[float, Meta(ge=0, le=1e6)]] = field(
+        default_factory=dict
+    )
     optional: bool = False
     size: Annotated[int, Meta(ge=0)] | None = None
     sha256: str | None = None
@@ -102,4 +105,10 @@ def load_manifest(path: Path = MANIFEST) -> Manifest:
             unsafe = "\\" in name or ":" in name or not name.isprintable()
             if pure.is_absolute() or ".." in pure.parts or unsafe or not pure.parts:
                 raise UserError(f"the manifest '{path}' names a path outside its folder: {name!r}")
+        for metric, value in file.published.items():
+            if isinstance(value, str) != (metric == "split"):
+                raise UserError(
+                    f"the manifest '{path}': 'published' of {file.name}: {metric} is {value!r}: "
+                    "a split's name, and numbers as metrics, expected"
+                )
     return manifest

@@ -27,12 +27,12 @@ def class_names(cfg: Mapping[str, Any]) -> tuple[str, ...]:
     for place, classes in stated.items():
         if classes is None:
             continue
+        _check_list(classes, place)
         if where == "class_names":
             names, where = classes, place
         elif not same(list(classes), list(names)):
             raise UserError(f"'{where}' and '{place}' in the config differ: make them equal")
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"'{where}' in the config: a list of names expected, got {names!r:.60}")
+    _check_list(names, where)
     unknown = [name for name in names if name not in CLASSES]
     if unknown or len(set(names)) < len(names):
         what = (
@@ -46,6 +46,11 @@ def class_names(cfg: Mapping[str, Any]) -> tuple[str, ...]:
                 "num_classes of the model and its parts, and the classes of all splits, agree"
             )
     return tuple(names)
+
+
+def _check_list(names: Any, where: str) -> None:
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"'{where}' in the config: a list of names expected, got {names!r:.60}")
 
 
 def _numbers(node: Any, path: str) -> Iterator[tuple[str, Any]]:

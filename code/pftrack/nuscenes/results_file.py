@@ -125,6 +125,8 @@ def _check(path: str | Path, token: str, boxes: Any) -> None:
             what = f"unknown {kind} {row.tracking_name or row.detection_name!r}"
         elif row.tracking_name is not None and row.tracking_id is None:
             what = "a tracking_name, but no tracking_id"
+        elif (row.tracking_score if row.tracking_name else row.detection_score) is None:
+            what = f"no {'tracking' if row.tracking_name else 'detection'}_score"
         if what is not None:
             raise UserError(f"{path}: box {i} of sample '{token}': {what}")
 

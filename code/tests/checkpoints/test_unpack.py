@@ -1,9 +1,12 @@
 """Archives that mean harm or look different than expected, and the manifest that names them."""
 
 import io
+import json
+import math
 import stat
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from download_server import (
@@ -151,4 +154,16 @@ def test_malformed_manifest(tmp_path, content):
     path = tmp_path / "manifest.json"
     path.write_text(content)
     with pytest.raises(UserError, match=str(path)):
+        load_manifest(path)
+
+
+@pytest.mark.parametrize(
+    "published", [{"a": 1}, {"AMOTA": "high"}, {"AMOTA": math.nan}, {"split": 3}]
+)
+def test_published_numbers_are_known_metrics(tmp_path: Path, published: dict[str, Any]) -> None:
+    content = json.loads(MANIFEST.read_text())
+    content["files"][0]["published"] = published
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"the manifest '{path}'.*published"):
         load_manifest(path)

@@ -29,7 +29,7 @@ def test_samples_in_order_and_everything_else_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("results", "detection"),
     [
-        ({"a": [], "b": [{**PLACE, "detection_name": "car"}]}, True),
+        ({"a": [], "b": [{**PLACE, "detection_name": "car", "detection_score": 1}]}, True),
         ({"a": [BOX]}, False),
         ({"a": []}, False),
     ],
@@ -80,10 +80,23 @@ def test_wrong_boxes_are_named(tmp_path: Path, change: dict, message: str) -> No
         list(read_results(path))
 
 
-def test_a_tracked_box_has_an_id(tmp_path: Path) -> None:
-    without = {name: value for name, value in BOX.items() if name != "tracking_id"}
+@pytest.mark.parametrize(
+    ("lacking", "message"),
+    [
+        ("tracking_id", "a tracking_name, but no tracking_id"),
+        ("tracking_score", "no tracking_scor"),
+    ],
+)
+def test_a_tracked_box_has_an_id_and_a_score(tmp_path: Path, lacking: str, message: str) -> None:
+    without = {name: value for name, value in BOX.items() if name != lacking}
     path = write(tmp_path / "r.json", {"results": {"a": [BOX, without]}})
-    with pytest.raises(UserError, match="box 1 of sample 'a': a tracking_name, but no tracking_id"):
+    with pytest.raises(UserError, match=f"box 1 of sample 'a': {message}"):
+        list(read_results(path))
+
+
+def test_a_detection_has_a_score(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.json", {"results": {"a": [{**PLACE, "detection_name": "car"}]}})
+    with pytest.raises(UserError, match="box 0 of sample 'a': no detection_score"):
         list(read_results(path))
 
 
