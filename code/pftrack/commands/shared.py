@@ -353,7 +353,9 @@ def published_metrics(config: str) -> dict[str, float]:
 
     name = configuration_name(config)
     for file in load_manifest().files:
-        published = {k: v for k, v in file.published.items() if isinstance(v, (int, float))}
+        published: dict[str, float] = {
+            k: v for k, v in file.published.items() if not isinstance(v, str)
+        }
         if published and file.config and configuration_name(file.config) == name:
             return published
     return {}
