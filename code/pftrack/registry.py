@@ -65,8 +65,11 @@ def check_arguments(component: Any, settings: Mapping[str, Any]) -> None:
     """
     if not getattr(component, "__module__", "").startswith("pftrack."):
         return
-    declared = component if is_dataclass(component) else component.__init__
-    hints = get_type_hints(declared, include_extras=True)
+    hints: dict[str, Any] = {}
+    for kind in reversed(getattr(component, "__mro__", (component,))):  # a subclass hands on
+        declared = kind if is_dataclass(kind) else vars(kind).get("__init__")
+        if declared is not None and kind is not object:
+            hints |= get_type_hints(declared, include_extras=True)
     for name, value in settings.items():
         if name in hints and name != "type":
             try:

@@ -130,7 +130,8 @@ def _write_graph(
 ) -> tuple[list[TensorSpec], list[TensorSpec]]:
     """Write the step's graph; its inputs and outputs."""
     step = tracker.static_step.requires_grad_(False)
-    frame, memory = sample_frame(tracker), step.empty_memory()
+    frame = sample_frame(tracker)
+    memory = step.empty_memory(frame)
     with torch.no_grad(), precision_context(precision, step.device), _quiet():
         program = torch.export.export(step, (frame, memory), strict=False)
         if precision != "fp32":

@@ -44,7 +44,7 @@ def verify(folder: Path, tracker: StaticTracker, precision: str) -> dict[str, fl
         UserError: they exceed the bounds.
     """
     step, run = tracker.static_step, _runner(folder, tracker)
-    memory = made_up_tracks(step)
+    memory = made_up_tracks(step, sample_frame(tracker))
     largest, compared = dict.fromkeys(BOUNDS[precision], 0.0), 0
     for t in range(FRAMES):
         frame = sample_frame(tracker, seed=t)
@@ -107,10 +107,10 @@ def _rig(height: int, width: int) -> Tensor:
     return intrinsics @ lidar2cam
 
 
-def made_up_tracks(step: Any, share: float = 0.5) -> dict[str, Tensor]:
-    """A memory of random tracks in a share of the slots."""
+def made_up_tracks(step: Any, frame: dict[str, Tensor], share: float = 0.5) -> dict[str, Tensor]:
+    """A memory of random tracks in a share of the slots, for frames like ``frame``."""
     generator = torch.Generator().manual_seed(0)
-    memory = step.empty_memory()
+    memory = step.empty_memory(frame)
     random = {
         name: torch.rand(value.shape, generator=generator)
         for name, value in memory.items()

@@ -14,6 +14,7 @@ for _module in (
     "layers.positional_encoding",
     "layers.transformer",
     "dense_heads.petr_head",
+    "dense_heads.petrv2_head",
     "dense_heads.detr3d_head",
     "losses.elementary",
     "losses.tracking_loss",

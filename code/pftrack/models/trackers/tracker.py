@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from pftrack.errors import UserError
 from pftrack.geometry import change_lidar_frame
 from pftrack.models.acceleration import full_precision
 from pftrack.models.box_coder import AtLeastOne
-from pftrack.models.dense_heads.base import HeadOutput
+from pftrack.models.dense_heads.base import HeadOutput, Past
 from pftrack.models.layers.grid_mask import GridMask
 from pftrack.models.layers.positional_encoding import pos2posemb3d
 from pftrack.models.losses.tracking_loss import Match
@@ -165,6 +166,8 @@ class Cam3DTracker(nn.Module):
         feats = self.extract_clip_feats(batch)
         tracks: list[TrackInstances] = []
         matches: list[Match] = []
+        outputs: list[HeadOutput] = []
+        pasts: list[Past | None] = [None for _ in samples]
         losses: dict[str, Tensor] = {}
         for t in range(batch.num_frames):
             targets = [batch.targets[b][t] for b in samples]
@@ -177,24 +180,33 @@ class Cam3DTracker(nn.Module):
                     [_sample_frame(batch, b, i).pose for b in samples] for i in (t - 1, t)
                 )
                 tracks = [self.move(tracks[b], before[b], now[b]) for b in samples]
+                pasts = [Past.recall(outputs[b].memory, before[b], now[b]) for b in samples]
             instances = [self.with_detection_queries(tracks[b] if t > 0 else None) for b in samples]
-            outputs = self._detect_samples([level[:, t] for level in feats], batch, t, instances)
+            outputs = self._detect_samples(
+                [level[:, t] for level in feats], batch, t, instances, pasts
+            )
             tracks, matches, frame_losses = self._learn_frame(instances, outputs, targets)
             prefix = "" if t == batch.num_frames - 1 else f"f{t}."
             losses |= {prefix + name: value for name, value in frame_losses.items()}
         return losses
 
     def _detect_samples(
-        self, feats: list[Tensor], batch: ClipBatch, t: int, instances: list[TrackInstances]
+        self,
+        feats: list[Tensor],
+        batch: ClipBatch,
+        t: int,
+        instances: list[TrackInstances],
+        pasts: list[Past | None],
     ) -> list[HeadOutput]:
         """:meth:`detect` for every sample; in one call where all have as many instances, as in a
         clip's first frame and so in all of step one."""
         if len({len(i) for i in instances}) > 1:
+            frames = [_sample_frame(batch, b, t) for b in range(batch.batch_size)]
             return [
-                self.detect([level[b : b + 1] for level in feats], _sample_frame(batch, b, t), i)
-                for b, i in enumerate(instances)
+                self.detect([level[b : b + 1] for level in feats], frame, i, past=pasts[b])
+                for b, (frame, i) in enumerate(zip(frames, instances, strict=True))
             ]
-        return self.detect(feats, batch.frame(t), *instances).split()
+        return self.detect(feats, batch.frame(t), *instances, past=Past.cat(pasts)).split()
 
     def _learn_frame(
         self, instances: list[TrackInstances], outputs: list[HeadOutput], targets: list[Any]
@@ -247,15 +259,17 @@ class Cam3DTracker(nn.Module):
             tracks = memory.tracks
             if tracks is not None and memory.last is not None:
                 tracks = self.move(tracks, memory.last, frame.pose)
+            past = Past.recall(memory.head, memory.last, frame.pose)
             instances = self.with_detection_queries(tracks)
         with stage("backbone"):
             feats = self.extract_feats(frame.img)
         with stage("head"):
-            instances = self.remember(instances, self.detect(feats, frame, instances))
+            seen = self.detect(feats, frame, instances, past=past)
+            instances = self.remember(instances, seen)
         with stage("reasoning"):
             instances = self.reason(instances, thresholds.record_threshold)
         with stage("life cycle"):
-            return live_on(
+            output, memory = live_on(
                 instances,
                 memory,
                 frame.pose,
@@ -263,6 +277,7 @@ class Cam3DTracker(nn.Module):
                 self.bbox_coder,
                 self.STReasoner.future_reasoning,
             )
+            return output, replace(memory, head=seen.memory)
 
     forward_tracking = forward_track
 
@@ -308,22 +323,24 @@ class Cam3DTracker(nn.Module):
         frame: FrameBatch,
         *instances: TrackInstances,
         absent: Tensor | None = None,
+        past: Past | None = None,
     ) -> HeadOutput:
         """The head on B samples of N instances each.
 
         Args:
             feats: [B, V, D, h, w] for each level.
             absent: [B, N] bool, True = an empty slot; None: there is none.
+            past: of a head that remembers; None: the sequence begins, or it does not.
         """
         states = [i.state for i in instances]
-        slots = {} if absent is None else {"absent": absent}
+        given = {"absent": absent, "past": past}
         return self.pts_bbox_head(
             feats,
             frame,
             torch.stack([s.query_feats for s in states]),
             torch.stack([s.query_embeds for s in states]),
             torch.stack([s.reference_points for s in states]),
-            **slots,
+            **{name: value for name, value in given.items() if value is not None},
         )
 
     def remember(self, instances: TrackInstances, output: HeadOutput) -> TrackInstances:
