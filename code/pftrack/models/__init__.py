@@ -8,6 +8,7 @@ from importlib import import_module as _import_module
 for _module in (
     "box_coder",
     "backbones.vovnet",
+    "backbones.timm_backbone",
     "necks.fpn",
     "layers.attention",
     "layers.detr3d_attention",
