@@ -71,7 +71,8 @@ class PETRv2CamTrackingHead(PETRCamTrackingHead):
 
         Args:
             past: what this head returned as ``memory`` at the frame before: its keys
-                [B, V, D, h, w] and ``img2lidar`` [B, V, 4, 4]; None: the sequence begins.
+                [B, V, D, h, w] and ``img2lidar`` [B, V, 4, 4], float32 under autocast too; None:
+                the sequence begins.
         """
         now = {"keys": self.project(feats[0]), "img2lidar": image_to_lidar(frame)}
         before = now if past is None else _in_this_frame(past, now)
@@ -86,7 +87,7 @@ class PETRv2CamTrackingHead(PETRCamTrackingHead):
         output = self.decode(
             keys, positions, mask, query_feats, query_embeds, reference_points, absent
         )
-        output.memory = now
+        output.memory = {name: value.float() for name, value in now.items()}
         return output
 
 
@@ -99,6 +100,8 @@ def _in_this_frame(past: Past, now: dict[str, Tensor]) -> dict[str, Tensor]:
     if past.begins is not None:
         nothing = nothing | past.begins
     return {
-        name: torch.where(nothing.view(-1, *[1] * (value.dim() - 1)), now[name], value)
+        name: torch.where(
+            nothing.view(-1, *[1] * (value.dim() - 1)), now[name], value.to(now[name].dtype)
+        )
         for name, value in (("keys", keys), ("img2lidar", moved))
     }

@@ -11,6 +11,7 @@ from tiny_tracker import clip, tiny_tracker
 
 from pftrack.checkpoints.reading import load_into
 from pftrack.errors import UserError
+from pftrack.models.backbones.timm_backbone import TimmBackbone
 from pftrack.registry import build_model
 
 INSTALL = "timm is an optional part: make setup RUNTIME=native ARGS=timm"
@@ -79,7 +80,7 @@ def test_a_tracker_trains_over_it() -> None:
 def test_what_is_frozen() -> None:
     pytest.importorskip("timm", reason=INSTALL)
     setting = {"type": "TimmBackbone", "model_name": "resnet18"}
-    backbone = build_model({**setting, "frozen": ["conv1", "bn1", "layer1"], "norm_eval": False})
+    backbone = TimmBackbone("resnet18", frozen=["conv1", "bn1", "layer1"], norm_eval=False)
     backbone.train()
     backbone(torch.randn(2, 3, 64, 64))[1].sum().backward()
     learned = {n for n, p in backbone.named_parameters() if p.grad is not None}
