@@ -139,7 +139,8 @@ def read_table(path: Path, texts: tuple[str, ...], numbers: tuple[str, ...]) -> 
     try:
         if path.stat().st_size > LARGEST:
             raise UserError(f"{path} is too large")
-        table = require_pyarrow().read_table(path, columns=None, memory_map=False)
+        table = require_pyarrow().read_table(path, memory_map=False)
+        table.validate(full=True)  # a damaged file must not lead beyond its own buffers
     except OSError as error:  # Arrow's own errors too
         raise UserError(f"cannot read {path}: {_line(error)}") from None
     except (ValueError, RuntimeError, MemoryError, NotImplementedError, KeyError) as error:

@@ -301,6 +301,10 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], str]] = {
     "mount in mm": (camera("CAM_FRONT", "translation", [1700.0, 15.0, 1510.0]), "millimetres"),
     "no quaternion": (camera("CAM_FRONT", "rotation", [0.0, 0.0, 0.3, 0.1]), "unit quaternion"),
     "looks up": (camera("CAM_FRONT", "rotation", [1.0, 0.0, 0.0, 0.0]), "'CAM_FRONT' looks up"),
+    "the other way round": (
+        camera("CAM_FRONT", "rotation", [0.5, 0.5, -0.5, 0.5]),
+        "'CAM_FRONT' lies on its side",
+    ),
     "focal length in mm": (
         camera("CAM_FRONT", "intrinsic", [[5.5, 0, 200], [0, 5.5, 112], [0, 0, 1]]),
         "must be in pixels",
