@@ -231,7 +231,7 @@ build_command() {
       for part in ${args[@]+"${args[@]}"}; do
         case $part in
           rerun | timm | argoverse) ;;
-          *) problem "ARGS=$ARGS: the optional parts are rerun, timm and argoverse" ;;
+          *) problem "ARGS=$part: the optional parts are rerun, timm and argoverse" ;;
         esac
       done
       command=(scripts/setup.sh ${args[@]+"${args[@]}"})

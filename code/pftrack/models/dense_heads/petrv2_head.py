@@ -48,13 +48,13 @@ class PETRv2CamTrackingHead(PETRCamTrackingHead):
     key frame, not a random one among the sweeps.
 
     Args:
-        args, kwargs: of :class:`PETRCamTrackingHead`.  embed_dims: D.
+        embed_dims: D.  settings: the other ones of :class:`PETRCamTrackingHead`.
     """
 
     frames = 2
 
-    def __init__(self, *args: Any, embed_dims: int = 256, **kwargs: Any) -> None:
-        super().__init__(*args, embed_dims=embed_dims, **kwargs)
+    def __init__(self, embed_dims: int = 256, **settings: Any) -> None:
+        super().__init__(embed_dims=embed_dims, **settings)
         self.fpe = FeatureGuidedGate(embed_dims)
 
     def forward(
