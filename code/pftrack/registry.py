@@ -17,6 +17,7 @@ import msgspec
 from mmcv.utils import Registry
 
 from pftrack.errors import UserError
+from pftrack.stated import same
 
 # Where a scope's components register themselves when imported.
 _SCOPE_MODULES = {"mmdet": "mmdet.models", "mmdet3d": "mmdet3d.models", "mmseg": "mmseg.models"}
@@ -81,6 +82,18 @@ def check_arguments(component: Any, settings: Mapping[str, Any]) -> None:
                 ) from error
             except TypeError:  # a type that only Python understands
                 continue
+
+
+def check_agreement(
+    setting: str, owner: str, value: Any, parts: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Refuse a model of which a part states another value of ``setting``."""
+    for name, part in parts.items():
+        if part.get(setting) is not None and not same(part[setting], value):
+            raise UserError(
+                f"model in the config: {setting} of {owner} is {value}, but of {name} "
+                f"{part[setting]}: make them equal"
+            )
 
 
 def is_pretrained(setting: Any) -> bool:

@@ -7,7 +7,7 @@ refine by the past -> forecast the future -> summarise -> keep -> move into the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -33,8 +33,8 @@ from pftrack.models.trackers.life_cycle import (
 )
 from pftrack.models.trackers.reasoner import SpatialTemporalReasoner
 from pftrack.models.trackers.track_instances import Estimate, TrackInstances
-from pftrack.registry import MODELS, build_model, check_arguments
-from pftrack.stated import accept, same
+from pftrack.registry import MODELS, build_model, check_agreement, check_arguments
+from pftrack.stated import accept
 from pftrack.structures import ClipBatch, FrameBatch, FramePose
 
 StageTimer = Callable[[str], AbstractContextManager[Any]]
@@ -100,8 +100,8 @@ class Cam3DTracker(nn.Module):
             "loss": loss or {},
             "spatial_temporal_reason": spatial_temporal_reason or {},
         }
-        _check_agreement("num_classes", "model", num_classes, parts)
-        _check_agreement(
+        check_agreement("num_classes", "model", num_classes, parts)
+        check_agreement(
             "pc_range", "its box coder", self.pc_range, {**parts, "model": {"pc_range": pc_range}}
         )
         self.pts_bbox_head = build_model(pts_bbox_head, pc_range=list(self.pc_range))
@@ -176,9 +176,7 @@ class Cam3DTracker(nn.Module):
                     self.STReasoner.summarize(i).select(m.surviving)
                     for i, m in zip(tracks, matches, strict=True)
                 ]
-                before, now = (
-                    [_sample_frame(batch, b, i).pose for b in samples] for i in (t - 1, t)
-                )
+                before, now = ([batch.sample_frame(b, i).pose for b in samples] for i in (t - 1, t))
                 tracks = [self.move(tracks[b], before[b], now[b]) for b in samples]
                 pasts = [Past.recall(outputs[b].memory, before[b], now[b]) for b in samples]
             instances = [self.with_detection_queries(tracks[b] if t > 0 else None) for b in samples]
@@ -201,7 +199,7 @@ class Cam3DTracker(nn.Module):
         """:meth:`detect` for every sample; in one call where all have as many instances, as in a
         clip's first frame and so in all of step one."""
         if len({len(i) for i in instances}) > 1:
-            frames = [_sample_frame(batch, b, t) for b in range(batch.batch_size)]
+            frames = [batch.sample_frame(b, t) for b in range(batch.batch_size)]
             return [
                 self.detect([level[b : b + 1] for level in feats], frame, i, past=pasts[b])
                 for b, (frame, i) in enumerate(zip(frames, instances, strict=True))
@@ -405,27 +403,3 @@ class Cam3DTracker(nn.Module):
                 tracks = motion.compensate_ego_motion(tracks, to_next, self.pc_range)
         embeds = self.embed_positions(tracks.state.reference_points)
         return tracks.replace(state=tracks.state.replace(query_embeds=embeds))
-
-
-def _check_agreement(
-    setting: str, owner: str, value: Any, parts: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """Refuse a model of which a part states another value of ``setting``."""
-    for name, part in parts.items():
-        if part.get(setting) is not None and not same(part[setting], value):
-            raise UserError(
-                f"model in the config: {setting} of {owner} is {value}, but of {name} "
-                f"{part[setting]}: make them equal"
-            )
-
-
-def _sample_frame(batch: ClipBatch, b: int, t: int) -> FrameBatch:
-    """Frame ``t`` of clip ``b`` as a batch of one, without a copy."""
-    return FrameBatch(
-        img=batch.img[b : b + 1, t],
-        img_shape=batch.img_shape,
-        lidar2img=batch.lidar2img[b : b + 1, t],
-        l2g=batch.l2g[b : b + 1, t],
-        timestamp=batch.timestamp[b : b + 1, t],
-        scene_ids=batch.scene_ids[b : b + 1],
-    )

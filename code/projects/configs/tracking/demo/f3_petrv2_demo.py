@@ -1,5 +1,5 @@
-# PETRv2's head on generated data, the example of docs/detection_heads.md: clips of three frames,
-# whose backbone is that of f1_demo and whose head begins anew.
+# PETRv2's head on generated data, the example of docs/detection_heads.md: clips of three frames.
+# Of f1_demo it takes what fits: the backbone, self-attention and branches of the head.
 _base_ = ["./f3_demo.py"]
 
 model = dict(
