@@ -64,12 +64,12 @@ def check_arguments(component: Any, settings: Mapping[str, Any]) -> None:
     Raises:
         UserError: a value of another type.
     """
-    if not getattr(component, "__module__", "").startswith("pftrack."):
+    if not _is_ours(component):
         return
     hints: dict[str, Any] = {}
-    for kind in reversed(getattr(component, "__mro__", (component,))):  # a subclass hands on
+    for kind in reversed(component.__mro__):  # a subclass may hand its settings on
         declared = kind if is_dataclass(kind) else vars(kind).get("__init__")
-        if declared is not None and kind is not object:
+        if _is_ours(kind) and declared is not None:
             hints |= get_type_hints(declared, include_extras=True)
     for name, value in settings.items():
         if name in hints and name != "type":
@@ -82,6 +82,10 @@ def check_arguments(component: Any, settings: Mapping[str, Any]) -> None:
                 ) from error
             except TypeError:  # a type that only Python understands
                 continue
+
+
+def _is_ours(component: Any) -> bool:
+    return getattr(component, "__module__", "").startswith("pftrack.")
 
 
 def check_agreement(
