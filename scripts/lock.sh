@@ -22,4 +22,6 @@ cp requirements.lock requirements-cuda12.lock
 compile requirements requirements-cuda12 --override requirements-cuda12.in
 compile ops ops --no-deps "$@"
 compile installer installer --no-deps "$@"
-compile rerun rerun --no-deps "$@" # make setup ARGS=rerun
+for part in rerun timm argoverse; do # make setup ARGS=...
+  compile "$part" "$part" --no-deps "$@"
+done

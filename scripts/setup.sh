@@ -2,7 +2,10 @@
 # make setup: the environment that RUNTIME asks for.
 #
 #   setup.sh           what everything needs
-#   setup.sh rerun     Rerun as well, natively: for make view and make video FORMAT=rrd
+#   setup.sh PART...   optional groups of the lock as well, natively:
+#                        rerun      for make view and make video FORMAT=rrd
+#                        timm       for backbones of the type TimmBackbone
+#                        argoverse  for pftrack import argoverse
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -16,6 +19,8 @@ if [ $# -eq 0 ]; then
     *) exec "$root/scripts/setup_image.sh" ;;
   esac
 fi
-[ "$runtime" = native ] || die "Rerun opens a window, which a container has not: RUNTIME=native"
+[ "$runtime" = native ] || die "optional parts ($*) go into the native environment: RUNTIME=native"
 "$root/scripts/setup_native.sh"
-"$root/scripts/install_lock.sh" "$root/.venv" "$root/docker/rerun.lock"
+for part in "$@"; do
+  "$root/scripts/install_lock.sh" "$root/.venv" "$root/docker/$part.lock"
+done

@@ -227,7 +227,13 @@ build_command() {
       in_service test python tools/gpu_check.py --device "$DEVICE" ${options[@]+"${options[@]}"}
       ;;
     setup)
-      [ -z "$ARGS" ] || [ "$ARGS" = rerun ] || problem "ARGS=$ARGS: the only optional part is 'rerun'"
+      local part
+      for part in ${args[@]+"${args[@]}"}; do
+        case $part in
+          rerun | timm | argoverse) ;;
+          *) problem "ARGS=$part: the optional parts are rerun, timm and argoverse" ;;
+        esac
+      done
       command=(scripts/setup.sh ${args[@]+"${args[@]}"})
       ;;
     build) command=(scripts/build.sh ${args[@]+"${args[@]}"}) ;;

@@ -177,16 +177,44 @@ def change_lidar_frame(points: Array, l2g: Array, next_l2g: Array) -> Array:
         l2g, next_l2g: lidar-to-global poses [..., 4, 4] of the two frames.
     """
     offset = transform_points(points, l2g) - next_l2g[..., None, :3, 3]
-    rotation = next_l2g[..., :3, :3]
-    if isinstance(rotation, np.ndarray):
-        back = np.linalg.inv(rotation)
-    else:
-        import torch
+    return rotate_vectors(offset, _inverse(next_l2g[..., :3, :3]))
 
-        identity = torch.eye(3, dtype=rotation.dtype, device=rotation.device)
-        # Unchecked, so without synchronisation; from the right, as LAPACK's inverse does.
-        back = torch.linalg.solve_ex(rotation, identity.expand_as(rotation), left=False).result
-    return rotate_vectors(offset, back)
+
+def lidar_motion(l2g: Array, next_l2g: Array) -> Array:
+    """Ego motion as a matrix [..., 4, 4]: points of one lidar frame to the next one's.
+
+    Args:
+        l2g, next_l2g: lidar-to-global poses [..., 4, 4] of the two frames.
+    """
+    shifted = l2g + 0  # a copy, of either kind
+    shifted[..., :3, 3] -= next_l2g[..., :3, 3]
+    return _rotated(shifted, _inverse(next_l2g[..., :3, :3]))
+
+
+def chain(first: Array, second: Array) -> Array:
+    """The affine transform [..., 4, 4] that does ``first``, then ``second``."""
+    both = _rotated(first, second)
+    both[..., :3, 3] += second[..., :3, 3]
+    return both
+
+
+def _rotated(affine: Array, rotation: Array) -> Array:
+    """An affine transform [..., 4, 4], then a rotation [..., 3, 3], or that of [..., 4, 4]."""
+    columns = rotate_vectors(affine[..., :3, :].swapaxes(-1, -2), rotation)
+    rotated = affine + 0
+    rotated[..., :3, :] = columns.swapaxes(-1, -2)
+    return rotated
+
+
+def _inverse(rotation: Array) -> Array:
+    """Of rotations [..., 3, 3], without waiting for a GPU."""
+    if isinstance(rotation, np.ndarray):
+        return np.linalg.inv(rotation)
+    import torch
+
+    identity = torch.eye(3, dtype=rotation.dtype, device=rotation.device)
+    # Unchecked, so without synchronisation; from the right, as LAPACK's inverse does.
+    return torch.linalg.solve_ex(rotation, identity.expand_as(rotation), left=False).result
 
 
 # --- normalised coordinates -----------------------------------------------------------------------

@@ -17,6 +17,7 @@ import msgspec
 from mmcv.utils import Registry
 
 from pftrack.errors import UserError
+from pftrack.stated import same
 
 # Where a scope's components register themselves when imported.
 _SCOPE_MODULES = {"mmdet": "mmdet.models", "mmdet3d": "mmdet3d.models", "mmseg": "mmseg.models"}
@@ -63,10 +64,13 @@ def check_arguments(component: Any, settings: Mapping[str, Any]) -> None:
     Raises:
         UserError: a value of another type.
     """
-    if not getattr(component, "__module__", "").startswith("pftrack."):
+    if not _is_ours(component):
         return
-    declared = component if is_dataclass(component) else component.__init__
-    hints = get_type_hints(declared, include_extras=True)
+    hints: dict[str, Any] = {}
+    for kind in reversed(component.__mro__):  # a subclass may hand its settings on
+        declared = kind if is_dataclass(kind) else vars(kind).get("__init__")
+        if _is_ours(kind) and declared is not None:
+            hints |= get_type_hints(declared, include_extras=True)
     for name, value in settings.items():
         if name in hints and name != "type":
             try:
@@ -78,6 +82,22 @@ def check_arguments(component: Any, settings: Mapping[str, Any]) -> None:
                 ) from error
             except TypeError:  # a type that only Python understands
                 continue
+
+
+def _is_ours(component: Any) -> bool:
+    return getattr(component, "__module__", "").startswith("pftrack.")
+
+
+def check_agreement(
+    setting: str, owner: str, value: Any, parts: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Refuse a model of which a part states another value of ``setting``."""
+    for name, part in parts.items():
+        if part.get(setting) is not None and not same(part[setting], value):
+            raise UserError(
+                f"model in the config: {setting} of {owner} is {value}, but of {name} "
+                f"{part[setting]}: make them equal"
+            )
 
 
 def is_pretrained(setting: Any) -> bool:

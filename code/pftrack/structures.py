@@ -187,6 +187,17 @@ class ClipBatch:
             scene_ids=self.scene_ids,
         )
 
+    def sample_frame(self, b: int, t: int) -> FrameBatch:
+        """Time step ``t`` of clip ``b`` as a batch of one, without a copy."""
+        return FrameBatch(
+            img=self.img[b : b + 1, t],
+            img_shape=self.img_shape,
+            lidar2img=self.lidar2img[b : b + 1, t],
+            l2g=self.l2g[b : b + 1, t],
+            timestamp=self.timestamp[b : b + 1, t],
+            scene_ids=self.scene_ids[b : b + 1],
+        )
+
 
 def upload(values: Tensor, device: torch.device) -> Tensor:
     """Values of the host on ``device``, without waiting for a GPU."""

@@ -139,6 +139,14 @@ def test_ego_motion_there_and_back(p: np.ndarray, a: np.ndarray, b: np.ndarray) 
     )
 
 
+@given(points(), poses(), poses())
+def test_ego_motion_as_a_matrix(p: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+    motion = geo.lidar_motion(a, b)
+    there = geo.change_lidar_frame(p, a, b)
+    np.testing.assert_allclose(geo.transform_points(p, motion), there, atol=1e-8)
+    np.testing.assert_allclose(geo.chain(motion, b), a, atol=1e-8)
+
+
 def test_ego_motion_in_float32_keeps_tenth_of_a_millimetre() -> None:
     rng = np.random.default_rng(2)
     p = rng.uniform(-50, 50, (100, 3))
@@ -147,6 +155,9 @@ def test_ego_motion_in_float32_keeps_tenth_of_a_millimetre() -> None:
     exact = geo.change_lidar_frame(p, a, b)
     single = geo.change_lidar_frame(*(torch.tensor(x, dtype=torch.float32) for x in (p, a, b)))
     assert np.abs(single.numpy() - exact).max() < 2e-4
+    motion = geo.lidar_motion(*(torch.tensor(x, dtype=torch.float32) for x in (a, b)))
+    moved = geo.transform_points(torch.tensor(p, dtype=torch.float32), motion)
+    assert np.abs(moved.numpy() - exact).max() < 2e-4
 
 
 @given(points())
@@ -249,6 +260,8 @@ def test_numpy_and_torch_agree() -> None:
         (geo.invert_pose, (a,)),
         (geo.transform_points, (p, a)),
         (geo.change_lidar_frame, (p, a, c)),
+        (geo.lidar_motion, (a, c)),
+        (geo.chain, (a, c)),
         (geo.rotate_boxes, (b, b[:, 0])),
     ]
     for function, arguments in calls:

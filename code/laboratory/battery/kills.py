@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from laboratory.battery.cases import command
+from laboratory.battery.cases.maker import command
 from laboratory.battery.worker import Case, kill, start
 from laboratory.battery.world import MINI, World, build_world, preload
 

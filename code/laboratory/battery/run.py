@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from laboratory.battery.cases import Maker
+from laboratory.battery.cases import all_cases
 from laboratory.battery.worker import KINDS, TIMEOUT, Case, Outcome, classify, kill, start
 from laboratory.battery.world import build_world, preload
 
@@ -26,7 +26,7 @@ def run_battery(seed: int, scale: float, only: str, workers: int, verbose: bool)
     try:
         preload()
         world = build_world(folder / "world")
-        cases = [c for c in Maker(world, seed, scale).all() if only in f"{c.format}: {c.name}"]
+        cases = [c for c in all_cases(world, seed, scale) if only in f"{c.format}: {c.name}"]
         began = time.monotonic()
         outcomes = run_cases(cases, folder / "cases", workers)
         print(table(outcomes))

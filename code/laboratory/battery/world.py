@@ -46,6 +46,21 @@ class World:
         return self.folder / "detections" / "results_nusc.json"
 
     @property
+    def robot(self) -> Path:
+        """A recording in the folder format, as the only one."""
+        return self.folder / "robot"
+
+    @property
+    def kitti(self) -> Path:
+        """The data in the format of KITTI's tracking benchmark."""
+        return self.folder / "kitti"
+
+    @property
+    def argoverse(self) -> Path:
+        """A log in Argoverse 2's format; not there without pyarrow."""
+        return self.folder / "argoverse"
+
+    @property
     def config(self) -> Path:
         return self.folder / "f1_battery.py"
 
@@ -65,6 +80,11 @@ class World:
             file = self.infos if split == "train" else self.val_infos
             options += [f"data.{split}.data_root={self.data}/", f"data.{split}.ann_file={file}"]
         return options
+
+    @cached_property
+    def robot_scenes(self) -> list[str]:
+        """Names of the recordings in :attr:`robot`, which are scenes of the data."""
+        return sorted(path.name for path in self.robot.iterdir())
 
     @cached_property
     def info_content(self) -> dict[str, Any]:
@@ -116,7 +136,28 @@ def build_world(folder: Path) -> World:
         arguments = [str(world.config), "--work-dir", str(world.work_dir), "--device", "cpu"]
         train.main([*arguments, "--no-validate", "--cfg-options", *world.data_options])
     _write_results(world)
+    _write_recordings(world)
     return world
+
+
+def _write_recordings(world: World) -> None:
+    """The data in the importers' formats; of the formats with folders for recordings one."""
+    import importlib.util
+    import shutil
+
+    from laboratory.own_data.write import write_argoverse, write_folder, write_kitti
+
+    root = world.folder / "written"
+    root.mkdir()
+    for path in (*world.data.iterdir(), world.infos, world.val_infos):
+        (root / path.name).symlink_to(path)
+    write_folder(root, world.robot)
+    write_kitti(root, world.kitti)
+    if importlib.util.find_spec("pyarrow") is not None:
+        write_argoverse(root, world.argoverse)
+    for folder in (world.robot, world.argoverse):
+        for recording in sorted(folder.glob("*"))[1:]:
+            shutil.rmtree(recording)
 
 
 def _write_results(world: World) -> None:
@@ -159,9 +200,9 @@ def _write_results(world: World) -> None:
 
 def preload() -> None:
     """Import what commands import, once, so that forked workers begin at once."""
-    import importlib
+    import importlib.util
 
-    names = (
+    names: tuple[str, ...] = (
         "mmcv",
         "torch",
         "numpy",
@@ -171,6 +212,8 @@ def preload() -> None:
         "jinja2",
         "tqdm",
     )
+    if importlib.util.find_spec("pyarrow") is not None:
+        names = (*names, "pyarrow.feather")
     for name in names:
         importlib.import_module(name)
     for name in (
@@ -182,6 +225,7 @@ def preload() -> None:
         ),
         *("pftrack.evaluation.run", "pftrack.evaluation.devkit", "pftrack.report.render"),
         *("pftrack.conversion.run", "pftrack.visualization.video", "pftrack.checkpoints.inspect"),
+        *("pftrack.data.folder", "pftrack.data.kitti", "pftrack.data.argoverse"),
         *("pftrack.retraining.run", "pftrack.checkpoints.download", "pftrack.commands.cli"),
         *(
             "nuscenes.utils.splits",

@@ -92,7 +92,8 @@ def prepare(config: str, tracks: int, folder: Path) -> None:
     static = load_tracker(
         config, folder / "weights.pth", "cpu", static=True, slots=tracks, compile=False
     )
-    frame, memory = sample_frame(static), made_up_tracks(static.static_step, share=1.0)
+    frame = sample_frame(static)
+    memory = made_up_tracks(static.static_step, frame, share=1.0)
     np.savez(folder / "frame.npz", **as_arrays(frame))
     np.savez(folder / "memory.npz", **as_arrays(memory))
 
@@ -137,7 +138,7 @@ def _engine(
         config, folder / "weights.pth", "cpu", static=True, slots=tracks, compile=False
     )
     step, frame = static.static_step, sample_frame(static)
-    memory = made_up_tracks(step, share=1.0)
+    memory = made_up_tracks(step, frame, share=1.0)
     if engine == "static":
         return torch.no_grad()(lambda: step(frame, memory)), list
     model, images = step.model, static.images

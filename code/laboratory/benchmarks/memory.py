@@ -20,6 +20,8 @@ CONFIGS = (
     "petr/f3_q500_800x320",
     "petr/f3_q500_1600x640",
     "petr/f5_q500_800x320",
+    "petr/f1_r50_704x256",
+    "petr/f3_r50_704x256",
     "detr3d/f1_q500_800x320",
     "detr3d/f1_q500_1600x640",
     "detr3d/f3_q500_800x320",

@@ -1,6 +1,6 @@
-"""A generated dataset as a robot would have recorded it, or in KITTI's tracking format.
+"""A generated dataset as a robot would have recorded it, or in the format of KITTI or Argoverse 2.
 
-python -m laboratory.own_data.write {folder,kitti} DATASET OUT
+python -m laboratory.own_data.write {folder,kitti,argoverse} DATASET OUT
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from pftrack import geometry
-from pftrack.data import kitti
+from pftrack.data import argoverse, kitti
 from pftrack.datasets.infos import Info, load_infos
 from pftrack.errors import run_cli
 from pftrack.nuscenes.facts import CLASSES
@@ -128,6 +128,77 @@ def write_kitti(root: Path, out: Path) -> None:
         (out / "label_02" / f"{name}.txt").write_text("\n".join(labels) + "\n")
 
 
+def write_argoverse(root: Path, out: Path) -> None:
+    """The layout of :mod:`pftrack.data.argoverse`, sweeps at 10 Hz that repeat the key frames."""
+    categories = {name: key for key, name in reversed(argoverse.CLASSES.items())}
+    for number, scene in enumerate(scenes_of(root)):
+        log = out / f"log{number}"
+        frame = scene.frame(0)
+        names = [f"ring_{name.removeprefix('CAM_').lower()}" for name in frame.cameras]
+        inside = {
+            "sensor_name": names,
+            **{
+                key: frame.intrinsics[:, row, column].tolist()
+                for key, row, column in (
+                    *(("fx_px", 0, 0), ("fy_px", 1, 1)),
+                    *(("cx_px", 0, 2), ("cy_px", 1, 2)),
+                )
+            },
+        }
+        mounts = [_se3(pose) for pose in frame.sensor2ego]
+        poses: list[dict[str, Any]] = []
+        boxes: list[dict[str, Any]] = []
+        for t, info in enumerate(scene.infos):
+            frame = scene.frame(t)
+            for repeat in range(REPEATS):
+                time = int(frame.timestamp * 1e9) + repeat * 100_000_000
+                poses.append({"timestamp_ns": time, **_se3(frame.ego2global)})
+                for box in global_boxes(info):
+                    pose = geometry.pose_matrix(box["rotation"], box["center"])
+                    width, length, height = box["size"].tolist()
+                    if box["name"] in categories:
+                        boxes.append(
+                            {
+                                "timestamp_ns": time,
+                                "track_uuid": box["id"],
+                                "category": categories[box["name"]],
+                                **{"length_m": length, "width_m": width, "height_m": height},
+                                **_se3(np.linalg.inv(frame.ego2global) @ pose),
+                                "num_interior_pts": box["points"],
+                            }
+                        )
+            for i, (name, image) in enumerate(zip(names, frame.images, strict=True)):
+                # Each camera exposes at a moment of its own, and has a pose for it.
+                moment = int(frame.timestamp * 1e9) + (i + 1) * 1_000_000
+                poses.append({"timestamp_ns": moment, **_se3(frame.camera_ego2global[i])})
+                folder = log / "sensors" / "cameras" / name
+                folder.mkdir(parents=True, exist_ok=True)
+                if image is not None:
+                    shutil.copyfile(str(image), folder / f"{moment}.jpg")
+        (log / "calibration").mkdir()
+        _write_feather(log / argoverse.INTRINSICS, inside)
+        _write_feather(log / argoverse.MOUNTS, {"sensor_name": names, **_columns(mounts)})
+        _write_feather(log / argoverse.POSES, _columns(poses))
+        _write_feather(log / argoverse.ANNOTATIONS, _columns(boxes))
+
+
+def _se3(pose: np.ndarray) -> dict[str, float]:
+    """A pose in Argoverse's columns."""
+    turn, place = geometry.matrix_to_quaternion(pose[:3, :3]), pose[:3, 3]
+    names = (*argoverse.TURN, *argoverse.PLACE)
+    return dict(zip(names, [*turn.tolist(), *place.tolist()], strict=True))
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _write_feather(path: Path, columns: dict[str, Any]) -> None:
+    import pyarrow
+
+    argoverse.require_pyarrow().write_feather(pyarrow.table(columns), str(path))
+
+
 def _oxts(ego2global: np.ndarray, origin: np.ndarray) -> str:
     """lat lon alt roll pitch yaw of a pose, by Mercator's projection."""
     x, y, z = ego2global[:3, 3] - origin
@@ -151,7 +222,7 @@ def _text(values: Any) -> str:
     return " ".join(f"{float(value):.15g}" for value in values)
 
 
-WRITERS = {"folder": write_folder, "kitti": write_kitti}
+WRITERS = {"folder": write_folder, "kitti": write_kitti, "argoverse": write_argoverse}
 
 
 def main() -> int:

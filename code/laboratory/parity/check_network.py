@@ -57,7 +57,8 @@ def check_head(golden: GoldenFile) -> Iterator[Row]:
     yield Row("in_query_embeds_s", embeds[:, ::16], reference["in_query_embeds_s"])
     yield Row("in_query_feats_s", feats[:, ::16], reference["in_query_feats_s"])
     for name, value in vars(out).items():
-        yield Row(name, value, reference[name])
+        if value is not None:  # the original's heads remember nothing
+            yield Row(name, value, reference[name])
     if isinstance(head, DETR3DCamTrackingHead):
         # With PyTorch's own arithmetic, before the following layers multiply the difference.
         out = head(maps, frame, feats[None], embeds[None], points[None])

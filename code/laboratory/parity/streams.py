@@ -46,7 +46,6 @@ class StaticStream:
         step = StaticStep(
             self.model, frame.img_shape, (0.0,) * 3, (1.0,) * 3, self.thresholds, SLOTS
         )
-        kept = self.kept or step.empty_memory()
         before, last = enter_frame(self.memory, frame.pose), self.memory.last or frame.pose
         starts = before.sequence != self.memory.sequence
         matrices = frame.lidar2img[0]
@@ -59,7 +58,7 @@ class StaticStream:
             "seconds": (frame.timestamp - last.timestamp).float(),
             "new_sequence": torch.tensor([starts]),
         }
-        report, self.kept = step(inputs, kept)
+        report, self.kept = step(inputs, self.kept or step.empty_memory(inputs))
         self.memory = StreamMemory(
             tracks=self._tracks(step), last=frame.pose, sequence=before.sequence,
             next_id=int(self.kept["next_id"]),

@@ -13,30 +13,26 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from pftrack.baseline.overlap import generalized_iou, suppress
+from pftrack.baseline.tracks import NumberedTracks
 from pftrack.boxes import Boxes
 
 OVERLAP = 0.1  # of two boxes from above, by which the worse one is a double
 LEAST = -0.5  # generalised IoU of a pair
-LOST_SECONDS = 1.6  # a track without a box for longer ends: three key frames, and their jitter
 ACCELERATION = 3.0  # m/s², what a track may do between frames (standard deviation)
 CENTER_NOISE, SPEED_NOISE = 0.5, 1.0  # of a box: m, m/s
 SPEED_UNKNOWN = 10.0  # m/s, of a new track whose box has no velocity
 
 
-class KalmanTracker:
+class KalmanTracker(NumberedTracks):
     """Tracks of one class in one scene: positions and velocities in the ground plane are filtered.
 
     Height, size and heading are those of the track's last box.
     """
 
     def __init__(self, name: str):
-        self._count = 0
-        self._ids = np.zeros(0, int)
-        self._state = np.zeros((0, 4))  # x, y, vx, vy
-        self._covariance = np.zeros((0, 4, 4))
+        # x, y, vx, vy
+        super().__init__(state=np.zeros((0, 4)), covariance=np.zeros((0, 4, 4)))
         self._boxes: Boxes | None = None
-        self._seen = np.zeros(0)
-        self._time = 0.0
 
     def step(self, boxes: Boxes, time: float) -> tuple[Boxes, np.ndarray]:
         """Number the boxes of the next frame.
@@ -48,52 +44,43 @@ class KalmanTracker:
             the boxes that are no doubles, at their filtered places, and their tracks' numbers.
         """
         boxes = boxes.select(suppress(boxes, OVERLAP))
-        elapsed, self._time = time - self._time, time
-        self._keep(time - self._seen <= LOST_SECONDS)
-        self._predict(elapsed)
+        self._predict(self.enter(time))
         rows, tracks = self._pairs(boxes)
         state, covariance = _new_states(boxes)
         state[rows], covariance[rows] = _update(
-            self._state[tracks], self._covariance[tracks], boxes.select(rows)
+            self.rows["state"][tracks], self.rows["covariance"][tracks], boxes.select(rows)
         )
         numbers = np.full(len(boxes), -1)
-        numbers[rows] = self._ids[tracks]
-        new = numbers < 0
-        numbers[new] = self._count + np.arange(new.sum())
-        self._count += int(new.sum())
+        numbers[rows] = self.rows["ids"][tracks]
+        numbers = self.numbered(numbers)
         center = np.concatenate([state[:, :2], boxes.center[:, 2:]], axis=1)
         found = replace(boxes, center=center, velocity=state[:, 2:])
-
-        self._keep(~np.isin(self._ids, numbers))
+        self.leave(numbers, state=state, covariance=covariance)
         self._boxes = found if self._boxes is None else _joined(self._boxes, found)
-        self._ids = np.concatenate([self._ids, numbers])
-        self._state = np.concatenate([self._state, state])
-        self._covariance = np.concatenate([self._covariance, covariance])
-        self._seen = np.concatenate([self._seen, np.full(len(boxes), time)])
         return found, numbers
 
     def _predict(self, elapsed: float) -> None:
         move = np.eye(4)
         move[:2, 2:] = np.eye(2) * elapsed
         push = np.concatenate([np.eye(2) * elapsed**2 / 2, np.eye(2) * elapsed])
-        self._state = self._state @ move.T
-        self._covariance = move @ self._covariance @ move.T + ACCELERATION**2 * push @ push.T
+        rows = self.rows
+        rows["state"] = rows["state"] @ move.T
+        rows["covariance"] = move @ rows["covariance"] @ move.T + ACCELERATION**2 * push @ push.T
 
     def _pairs(self, boxes: Boxes) -> tuple[np.ndarray, np.ndarray]:
         """Rows of boxes and of tracks that belong together."""
-        if self._boxes is None or not len(boxes) or not len(self._ids):
+        if self._boxes is None or not len(boxes) or not len(self.rows["ids"]):
             return np.zeros(0, int), np.zeros(0, int)
-        center = np.concatenate([self._state[:, :2], self._boxes.center[:, 2:]], axis=1)
+        center = np.concatenate([self.rows["state"][:, :2], self._boxes.center[:, 2:]], axis=1)
         value = generalized_iou(boxes, replace(self._boxes, center=center))
         rows, tracks = linear_sum_assignment(value, maximize=True)
         good = value[rows, tracks] > LEAST
         return rows[good], tracks[good]
 
-    def _keep(self, rows: np.ndarray) -> None:
-        self._ids, self._seen = self._ids[rows], self._seen[rows]
-        self._state, self._covariance = self._state[rows], self._covariance[rows]
+    def keep(self, chosen: np.ndarray) -> None:
+        super().keep(chosen)
         if self._boxes is not None:
-            self._boxes = self._boxes.select(rows)
+            self._boxes = self._boxes.select(chosen)
 
 
 def _new_states(boxes: Boxes) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from pftrack.checkpoints.layouts import in_own_names
 from pftrack.checkpoints.legacy_tar import load_legacy_tar
 from pftrack.checkpoints.torch_files import PLAIN_PICKLE, load_stream, load_zip
 from pftrack.checkpoints.weights import read_weights
@@ -26,6 +27,7 @@ from pftrack.errors import UserError
 from pftrack.paths import CHECKPOINTS_DIR, portable
 from pftrack.pickles import bounded_memory
 
+COUNTER = "num_batches_tracked"  # of a batch norm; frozen ones of other programs have none
 CLASSIFICATION = ("cls_branches", "track_cls")  # parts of a model with an output per class
 
 
@@ -231,8 +233,11 @@ def load_into(
         checkpoint = load_checkpoint_file(source)
     weights, remarks = read_weights(checkpoint, source)
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    weights, renamed = in_own_names(weights, expected)
     report = compare_keys(weights, expected, source)
-    report.remarks = remarks
+    report.remarks = remarks + renamed
+    if report.missing and all(key.endswith(COUNTER) for key in report.missing):
+        report.remarks.append("what is newly initialised counts the batches that batch norms saw")
     if not report.loaded or len(report.mismatched) > len(report.loaded):
         raise UserError(
             f"'{source}' is a checkpoint of another model: {len(report.loaded) or 'none'} of its "

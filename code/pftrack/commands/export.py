@@ -14,6 +14,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="folder (work_dirs/deploy_<checkpoint>)")
     parser.add_argument("--slots", type=int, default=300, help="for live tracks (300)")
     parser.add_argument("--precision", choices=["fp32", "fp16"], default="fp32")
+    parser.add_argument("--cameras", type=int, default=6, help="images of a frame (6)")
     args = parser.parse_args()
 
     from pftrack.checkpoints.reading import find_checkpoint
@@ -24,7 +25,9 @@ def main() -> int:
     config = commands.find_config(args.config, checkpoint)
     out = args.out or commands.default_work_dir(checkpoint, "deploy")
     print(f"configuration {config}, exporting to {out} (minutes for a large network)", flush=True)
-    deployment = export_tracker(config, checkpoint, out, args.format, args.slots, args.precision)
+    deployment = export_tracker(
+        config, checkpoint, out, args.format, args.slots, args.precision, cameras=args.cameras
+    )
     largest = deployment.differences
     print(
         f"{out / deployment.graph}: differs from PyTorch by up to {largest['score']:.1e} in scores "

@@ -10,6 +10,7 @@ from pftrack.errors import UserError
 FORMATS = {
     "folder": "pftrack.data.folder",
     "kitti": "pftrack.data.kitti",
+    "argoverse": "pftrack.data.argoverse",
 }
 
 
@@ -18,7 +19,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "format",
         choices=FORMATS,
-        help="folder: images, calibration.json, poses.csv; kitti: KITTI's tracking benchmark",
+        help="folder: images, calibration.json, poses.csv; kitti: KITTI's tracking benchmark; "
+        "argoverse: Argoverse 2's sensor data set",
     )
     parser.add_argument("source", type=Path, help="folder of the recordings")
     parser.add_argument("out", type=Path, help="folder of the dataset to make")

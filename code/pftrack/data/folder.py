@@ -174,11 +174,18 @@ def read_csv(path: Path, kind: type) -> Iterator:
             missing = [name for name in needed if name not in (rows.fieldnames or ())]
             if missing:
                 raise UserError(f"{path}: no column '{missing[0]}', the header needs {needed}")
+            names = list(rows.fieldnames or ())
+            if twice := next((name for name in names if names.count(name) > 1), None):
+                raise UserError(f"{path}: two columns are called '{twice}'")
             for row in rows:
+                if None in row or None in row.values():  # too many, too few
+                    raise UserError(
+                        f"{path}, line {rows.line_num}: not the {len(names)} values of the header"
+                    )
                 try:
-                    values = {k: v.strip() for k, v in row.items() if k is not None}
+                    values = {name: value.strip() for name, value in row.items()}
                     yield msgspec.convert(values, kind, strict=False)
-                except (msgspec.ValidationError, AttributeError) as error:
+                except msgspec.ValidationError as error:
                     reason = " ".join(str(error).replace("`", "").split())
                     raise UserError(f"{path}, line {rows.line_num}: {reason}") from None
     except OSError as error:

@@ -19,6 +19,7 @@ SMALLEST_BOX = 0.01  # m
 FASTEST = 100.0  # m/s
 FARTHEST_BOX = 1000.0  # m from the vehicle
 STEEPEST = math.sin(math.radians(60))  # of a camera's axis, up or down
+LEAST_DOWN = -0.5  # of the y axis of its images: 60 degrees from upright
 PERIOD = (0.25, 1.0)  # s from one key frame to the next: forecasts count steps of 0.5 s
 LATEST = 1e11  # s after 1970; beyond it are milli-, micro- or nanoseconds
 
@@ -60,11 +61,13 @@ def _check_rig(where: str, cameras: Sequence[RigCamera]) -> None:
                 f"{k[0, 2]:g}, {k[1, 2]:g} must be in pixels (not in mm, not relative)"
             )
         _check_pose(f"{place}: camera2ego", camera.camera2ego, FARTHEST_CAMERA)
-        axis = quaternion_to_matrix(camera.camera2ego[0])[:, 2]
-        if abs(axis[2]) > STEEPEST:
+        _, down, ahead = quaternion_to_matrix(camera.camera2ego[0])[2]  # how far up each axis goes
+        if abs(ahead) > STEEPEST or down > LEAST_DOWN:
+            steep = f"looks {'up' if ahead > 0 else 'down'}"
+            how = steep if abs(ahead) > STEEPEST else "lies on its side"
             raise UserError(
-                f"{place} looks {'up' if axis[2] > 0 else 'down'}: camera2ego must turn the camera "
-                "frame (x right, y down, z forward) into the ego frame (x forward, y left, z up)"
+                f"{place} {how}: camera2ego must turn the camera frame (x right, y down, z "
+                "forward) into the ego frame (x forward, y left, z up), and images be upright"
             )
 
 

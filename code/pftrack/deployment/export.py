@@ -33,7 +33,7 @@ from pftrack.deployment.readme import readme
 from pftrack.deployment.verification import sample_frame, verify
 from pftrack.errors import UserError
 from pftrack.models.acceleration import precision_context
-from pftrack.nuscenes.facts import CAMERAS
+from pftrack.nuscenes.facts import CAMERAS, MOST_CAMERAS
 from pftrack.tracking.api import load_tracker
 from pftrack.tracking.static_tracker import StaticTracker
 
@@ -52,6 +52,7 @@ def export_tracker(
     slots: int = 300,
     precision: str = "fp32",
     overrides: Sequence[str] = (),
+    cameras: int = len(CAMERAS),
 ) -> Deployment:
     """Export a checkpoint, compare the result with PyTorch, and leave the folder ``out``.
 
@@ -62,6 +63,7 @@ def export_tracker(
         slots: for live tracks.
         precision: of the network's weights and products.
         overrides: ``key=value`` changes to the configuration.
+        cameras: images of a frame.
 
     Returns:
         the description, with the largest differences.
@@ -75,6 +77,8 @@ def export_tracker(
             f"cannot export FORMAT={format} PRECISION={precision}: formats are "
             f"{', '.join(FORMATS)}, precisions {', '.join(PRECISIONS)}"
         )
+    if not 1 <= cameras <= MOST_CAMERAS:
+        raise UserError(f"cannot export for {cameras} cameras: 1 to {MOST_CAMERAS} are possible")
     out = Path(out)
     _check_place(out)
     tracker = load_tracker(
@@ -91,7 +95,7 @@ def export_tracker(
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         graph = folder / FORMATS[format]
-        inputs, outputs = _write_graph(tracker, graph, format, precision)
+        inputs, outputs = _write_graph(tracker, graph, format, precision, cameras)
         description: dict[str, Any] = {
             "format": format,
             "graph": graph.name,
@@ -102,7 +106,7 @@ def export_tracker(
             "checkpoint_sha256": sha256(Path(checkpoint)),
             "precision": precision,
             "slots": slots,
-            "cameras": len(CAMERAS),
+            "cameras": cameras,
             "calibration": tracker.static_step.calibration,
             "image": ImageFacts.of(tracker.images),
             "image_size": list(tracker.images.padded_size),
@@ -113,7 +117,8 @@ def export_tracker(
             "versions": _versions(format),
         }
         Deployment(**description, differences={}).write(folder)
-        deployment = Deployment(**description, differences=verify(folder, tracker, precision))
+        differences = verify(folder, tracker, precision, cameras)
+        deployment = Deployment(**description, differences=differences)
         deployment.write(folder)
         (folder / "README.md").write_text(readme(deployment), encoding="utf-8")
         folder.chmod(0o777 & ~_umask())
@@ -126,11 +131,12 @@ def export_tracker(
 
 
 def _write_graph(
-    tracker: StaticTracker, path: Path, format: str, precision: str
+    tracker: StaticTracker, path: Path, format: str, precision: str, cameras: int
 ) -> tuple[list[TensorSpec], list[TensorSpec]]:
     """Write the step's graph; its inputs and outputs."""
     step = tracker.static_step.requires_grad_(False)
-    frame, memory = sample_frame(tracker), step.empty_memory()
+    frame = sample_frame(tracker, cameras=cameras)
+    memory = step.empty_memory(frame)
     with torch.no_grad(), precision_context(precision, step.device), _quiet():
         program = torch.export.export(step, (frame, memory), strict=False)
         if precision != "fp32":

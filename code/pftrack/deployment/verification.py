@@ -31,7 +31,9 @@ BOUNDS = {
 }
 
 
-def verify(folder: Path, tracker: StaticTracker, precision: str) -> dict[str, float]:
+def verify(
+    folder: Path, tracker: StaticTracker, precision: str, cameras: int = len(CAMERAS)
+) -> dict[str, float]:
     """Run a stream of noise through both, from the same made-up tracks on.
 
     Compared is what both say of the instances in their reports, reported or not, and of the tracks
@@ -44,10 +46,10 @@ def verify(folder: Path, tracker: StaticTracker, precision: str) -> dict[str, fl
         UserError: they exceed the bounds.
     """
     step, run = tracker.static_step, _runner(folder, tracker)
-    memory = made_up_tracks(step)
+    memory = made_up_tracks(step, sample_frame(tracker, cameras=cameras))
     largest, compared = dict.fromkeys(BOUNDS[precision], 0.0), 0
     for t in range(FRAMES):
-        frame = sample_frame(tracker, seed=t)
+        frame = sample_frame(tracker, t, cameras)
         theirs = run(frame, memory)
         with torch.no_grad(), precision_context(precision, step.device):
             report, memory = step(frame, memory)
@@ -65,17 +67,19 @@ def verify(folder: Path, tracker: StaticTracker, precision: str) -> dict[str, fl
     return largest
 
 
-def sample_frame(tracker: StaticTracker, seed: int = 0) -> dict[str, Tensor]:
+def sample_frame(
+    tracker: StaticTracker, seed: int = 0, cameras: int = len(CAMERAS)
+) -> dict[str, Tensor]:
     """A frame of noise, for a rig that looks around."""
     generator = torch.Generator().manual_seed(seed)
     height, width = tracker.images.padded_size
     images = torch.randint(
-        0, 256, (len(CAMERAS), height, width, 3), generator=generator, dtype=torch.uint8
+        0, 256, (cameras, height, width, 3), generator=generator, dtype=torch.uint8
     )
     valid_height, valid_width = tracker.images.augmentation.size
     images[:, valid_height:] = 0
     images[:, :, valid_width:] = 0
-    matrices = _rig(height, width)
+    matrices = _rig(height, width, cameras)
     if tracker.static_step.calibration == "img2lidar":
         matrices = torch.linalg.inv(matrices)
     ego_motion = torch.eye(4)
@@ -89,9 +93,9 @@ def sample_frame(tracker: StaticTracker, seed: int = 0) -> dict[str, Tensor]:
     }
 
 
-def _rig(height: int, width: int) -> Tensor:
+def _rig(height: int, width: int, cameras: int) -> Tensor:
     """[V, 4, 4] float64 lidar to pixels of cameras at equal angles."""
-    yaw = torch.arange(len(CAMERAS), dtype=torch.float64) * (2 * torch.pi / len(CAMERAS))
+    yaw = torch.arange(cameras, dtype=torch.float64) * (2 * torch.pi / cameras)
     zero, one, focal = torch.zeros_like(yaw), torch.ones_like(yaw), 0.8 * width
     lidar2cam = torch.stack(
         [yaw.sin(), -yaw.cos(), zero, zero]
@@ -107,10 +111,10 @@ def _rig(height: int, width: int) -> Tensor:
     return intrinsics @ lidar2cam
 
 
-def made_up_tracks(step: Any, share: float = 0.5) -> dict[str, Tensor]:
-    """A memory of random tracks in a share of the slots."""
+def made_up_tracks(step: Any, frame: dict[str, Tensor], share: float = 0.5) -> dict[str, Tensor]:
+    """A memory of random tracks in a share of the slots, for frames like ``frame``."""
     generator = torch.Generator().manual_seed(0)
-    memory = step.empty_memory()
+    memory = step.empty_memory(frame)
     random = {
         name: torch.rand(value.shape, generator=generator)
         for name, value in memory.items()

@@ -95,12 +95,12 @@ def lacking(split: str, missing: Sequence[str], where: str) -> UserError:
     """The error for scenes of a split that are not there."""
     return UserError(
         f"{len(missing)} scene(s) of split '{split}' are not in {where}, the first is "
-        f"'{missing[0]}': is it a split of another dataset or version?"
+        f"'{missing[0][:100]}': is it a split of another dataset or version?"
     )
 
 
 def _distinct(names: list[str], what: str) -> list[str]:
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
-        raise UserError(f"{what} has the scene '{name}' {count} times")
+        raise UserError(f"{what} has the scene '{name[:100]}' {count} times")
     return names

@@ -73,7 +73,7 @@ class StaticTracker:
             sequence: as if so many sequences had been seen.
         """
         self.stream = StaticStream(self.static_step.calibration, sequence)
-        self.memory = self.static_step.empty_memory()
+        self.memory: dict[str, Tensor] | None = None
 
     def step(self, frame: Frame, arrays: FrameArrays | None = None) -> list[Track]:
         """Track one more frame: :meth:`step_boxes` as a list of :class:`Track`."""
@@ -102,6 +102,8 @@ class StaticTracker:
         return {name: value.cpu().numpy() for name, value in report.items()}
 
     def _report(self, frame: dict[str, Tensor]) -> dict[str, Tensor]:
+        if self.memory is None:
+            self.memory = self.static_step.empty_memory(frame)
         if self._cuda_graph:
             if self._graphed is None:
                 on_device = {name: value.to(self.device) for name, value in frame.items()}

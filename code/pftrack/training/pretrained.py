@@ -53,11 +53,27 @@ def initialize(model: nn.Module, log: Callable[[str], None]) -> None:
             if prefix:
                 start = f"{str(prefix).rstrip('.')}."
                 weights = {k[len(start) :]: v for k, v in weights.items() if k.startswith(start)}
+            if (channels := entry.get("channels", "bgr")) not in ("bgr", "rgb"):
+                raise UserError(f"channels={channels!r}: 'bgr' or 'rgb'")
+            if channels == "rgb":
+                weights = _for_bgr(weights)
             report = load_into(module, {"state_dict": weights}, source=str(path))
         except UserError as error:
             raise UserError(f"{where}: {error}; give a file of its weights") from None
         for line in report.summary().splitlines():
             log(f"{name}: {line}")
+
+
+def _for_bgr(weights: dict[str, Any]) -> dict[str, Any]:
+    """Weights trained on RGB images, for the BGR images of this project: the same network.
+
+    Raises:
+        UserError: no weight reads images of three channels.
+    """
+    first = next((k for k, v in weights.items() if v.dim() == 4 and v.shape[1] == 3), None)
+    if first is None:
+        raise UserError("channels='rgb', but none of its weights reads images of three channels")
+    return {**weights, first: weights[first].flip(1)}
 
 
 def pretrained_file(name: str) -> Path:

@@ -26,7 +26,8 @@ class TrackAttention:
 
     Attributes:
         cameras: [V] share of the last decoder layer's cross-attention that each camera gets.
-        maps: [V, h, w] the same by feature pixel (PETR heads), sum 1; None for DETR3D heads, which
+        maps: [V, h, w] the same by feature pixel (PETR heads), sum 1; of a head that sees several
+            frames the sum over them; None for DETR3D heads, which
             look at one point of each camera.
         past: [H] share of each history frame, oldest first, in past reasoning; None without.
         future: [F, H] the same for each forecast step; None without.
@@ -49,14 +50,16 @@ class Watch:
 
     _records: tuple[dict[str, list[Tensor]], ...]
     _gates: list[Tensor]
+    _head_frames: int = 1
     frames: list[dict[str, TrackAttention]] = field(default_factory=list)
 
     def __call__(self, output: TrackOutput, frame: FrameBatch) -> None:
         """Note the attention that led to what was reported for ``frame``."""
         pixels, past, future = (_take(records) for records in self._records)
         gates = self._gates.pop() if self._gates else None
-        num_cameras = frame.img.shape[1]
-        self.frames.append(_collect(output, pixels, gates, past, future, num_cameras))
+        height, width = frame.img.shape[-2:]
+        views = (self._head_frames, frame.img.shape[1], height, width)
+        self.frames.append(_collect(output, pixels, gates, past, future, views))
 
 
 @contextmanager
@@ -85,7 +88,8 @@ def watch_attention(model: Cam3DTracker) -> Iterator[Watch]:
                 with_kwargs=True,
             )
         try:
-            yield Watch((pixels, past_weights, future_weights), gates)
+            frames = getattr(model.pts_bbox_head, "frames", 1)
+            yield Watch((pixels, past_weights, future_weights), gates, frames)
         finally:
             if hook is not None:
                 hook.remove()
@@ -123,19 +127,26 @@ def _gates(
     return (gates.float() * visible.transpose(1, 2))[0].cpu()
 
 
+def _maps(weights: Tensor, frames: int, cameras: int, height: int, width: int) -> Tensor:
+    """[V, h, w] of weights [frames * V * h * w], for images of ``height`` x ``width``."""
+    pixels = weights.unflatten(0, (frames, cameras, -1)).sum(0)
+    stride = round((height * width / pixels.shape[-1]) ** 0.5)
+    return pixels.unflatten(-1, (height // stride, -1))
+
+
 def _collect(
     output: TrackOutput,
     pixels: Tensor | None,
     gates: Tensor | None,
     past: Tensor | None,
     future: Tensor | None,
-    num_cameras: int,
+    views: tuple[int, int, int, int],
 ) -> dict[str, TrackAttention]:
     result = {}
     for (sequence, number), row in zip(output.obj_ids, output.rows.tolist(), strict=True):
         if pixels is not None:
-            maps = pixels[0, row].unflatten(0, (num_cameras, -1))
-            cameras = maps.sum(-1)
+            maps = _maps(pixels[0, row], *views)
+            cameras = maps.sum((-2, -1))
         else:
             assert gates is not None
             maps, cameras = None, gates[row] / gates[row].sum().clamp(min=1e-9)

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from laboratory.own_data.write import global_boxes, scenes_of, write_folder, write_kitti
+from laboratory.own_data.write import (
+    global_boxes,
+    scenes_of,
+    write_argoverse,
+    write_folder,
+    write_kitti,
+)
 from pftrack.commands import import_data
+from pftrack.data import argoverse
 from pftrack.datasets.frames import lidar2cam_matrices
 from pftrack.datasets.info_schema import ANNOTATION_KEYS, FORECASTING_KEYS
 from pftrack.datasets.infos import load_infos
@@ -120,6 +128,134 @@ def test_kittis_text_labels(dataset: Path, tmp_path: Path, monkeypatch: pytest.M
                 assert abs(np.dot(a["rotation"], b["rotation"])) > 0.999 and a["name"] == b["name"]
 
 
+@pytest.fixture(scope="module")
+def logs(dataset: Path) -> Path:
+    """The generated data as Argoverse 2 has its logs."""
+    pytest.importorskip("pyarrow", reason="pyarrow is optional: make setup ARGS=argoverse")
+    out = dataset.parent / "argoverse"
+    write_argoverse(dataset, out)
+    return out
+
+
+def test_argoverses_tables(
+    dataset: Path, logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (logs / "log0" / "map").mkdir()
+    (logs / "log0" / "map" / "log_map_archive_log0____PIT_city_57820.json").touch()
+    out = tmp_path / "own"
+    with pytest.raises(UserError, match=r"key frames are 0.1 s apart.*take every 5th"):
+        run(monkeypatch, "argoverse", logs, out)
+    run(monkeypatch, "argoverse", logs, out, "--every", 5)
+    own = imported(out)
+    kinds = set(argoverse.CLASSES.values())
+    for number, scene in enumerate(scenes_of(dataset)):
+        mine = own[f"log{number}"]
+        assert len(mine) == len(scene)
+        for t in range(len(scene)):
+            before, after = scene.frame(t), mine.frame(t)
+            order = [f"ring_{name.removeprefix('CAM_').lower()}" for name in before.cameras]
+            pick = [after.cameras.index(name) for name in order]
+            np.testing.assert_allclose(after.ego2global, before.ego2global, atol=1e-9)
+            np.testing.assert_allclose(after.intrinsics[pick], before.intrinsics)
+            np.testing.assert_allclose(after.sensor2ego[pick], before.sensor2ego, atol=1e-9)
+            # Exposures are kept: the vehicle has moved on when a camera looks.
+            np.testing.assert_allclose(
+                after.camera_ego2global[pick], before.camera_ego2global, atol=1e-9
+            )
+            for i, at in enumerate(pick):
+                assert Path(after.images[at]).read_bytes() == Path(before.images[i]).read_bytes()
+            truth = [b for b in global_boxes(scene.infos[t]) if b["name"] in kinds]
+            again = global_boxes(mine.infos[t])
+            assert len(truth) == len(again) > 0
+            for a in truth:
+                b = min(again, key=lambda b: np.linalg.norm(b["center"] - a["center"]))
+                np.testing.assert_allclose(b["center"], a["center"], atol=1e-6)
+                np.testing.assert_allclose(b["size"], a["size"], atol=1e-9)
+                assert abs(np.dot(a["rotation"], b["rotation"])) == pytest.approx(1, abs=1e-4)
+                assert (a["name"], a["points"]) == (b["name"], b["points"])
+    logs_table = json.loads((out / VERSION / "log.json").read_text())
+    assert {row["location"] for row in logs_table} == {"PIT", "unknown"}
+
+
+def test_without_pyarrow_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UserError, match="make setup RUNTIME=native ARGS=argoverse"):
+        run(monkeypatch, "argoverse", tmp_path, tmp_path / "own")
+
+
+def edit_feather(name: str, change: Callable[[dict], object]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        import pyarrow
+        from pyarrow import feather
+
+        columns = feather.read_table(folder / name).to_pydict()
+        change(columns)
+        feather.write_feather(pyarrow.table(columns), str(folder / name))
+
+    return edit
+
+
+def scaled(name: str, column: str, factor: float) -> Callable[[Path], None]:
+    return edit_feather(name, lambda c: c.update({column: [v * factor for v in c[column]]}))
+
+
+ARGOVERSES_MISTAKES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "no column": (edit_feather(argoverse.POSES, lambda c: c.pop("qw")), "no column 'qw'"),
+    "texts": (
+        edit_feather(argoverse.ANNOTATIONS, lambda c: c.update(tx_m=["far"] * len(c["tx_m"]))),
+        "column 'tx_m': could not convert",
+    ),
+    "numbers": (
+        edit_feather(argoverse.ANNOTATIONS, lambda c: c.update(category=[3] * len(c["tx_m"]))),
+        "column 'category': texts are wanted",
+    ),
+    "not finite": (scaled(argoverse.POSES, "tx_m", float("nan")), "finite numbers are wanted"),
+    "category": (
+        edit_feather(argoverse.ANNOTATIONS, lambda c: c["category"].__setitem__(0, "UFO")),
+        "unknown category 'UFO'",
+    ),
+    "another log's poses": (
+        edit_feather(
+            argoverse.POSES, lambda c: c.update(timestamp_ns=[t // 2 for t in c["timestamp_ns"]])
+        ),
+        "has no pose within 50 ms of the time",
+    ),
+    "no mount": (
+        edit_feather(argoverse.MOUNTS, lambda c: c["sensor_name"].__setitem__(0, "ring_x")),
+        "which calibration/intrinsics.feather has",
+    ),
+    "in mm": (scaled(argoverse.ANNOTATIONS, "width_m", 1000.0), "metres are wanted"),
+    "climbs out": (
+        edit_feather(argoverse.INTRINSICS, lambda c: c["sensor_name"].__setitem__(0, "ring_/../a")),
+        "is no name of a folder",
+    ),
+    "no feather": (
+        lambda folder: (folder / argoverse.POSES).write_bytes(b"timestamp_ns,qw\n1,2\n") and None,
+        "city_SE3_egovehicle.feather",
+    ),
+    "torn": (
+        lambda folder: (
+            (folder / argoverse.POSES).write_bytes((folder / argoverse.POSES).read_bytes()[:400])
+            and None
+        ),
+        "city_SE3_egovehicle.feather",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", ARGOVERSES_MISTAKES)
+def test_a_mistake_in_argoverses_tables_is_one_line(
+    logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mistake: str
+) -> None:
+    shutil.copytree(logs / "log0", tmp_path / "logs" / "log0")
+    change, message = ARGOVERSES_MISTAKES[mistake]
+    change(tmp_path / "logs" / "log0")
+    with pytest.raises(UserError, match=message) as error:
+        run(monkeypatch, "argoverse", tmp_path / "logs", tmp_path / "own", "--every", 5)
+    assert "\n" not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["logs"]
+
+
 def edit_json(name: str, change: Callable[[dict], object]) -> Callable[[Path], None]:
     def edit(folder: Path) -> None:
         content = json.loads((folder / name).read_text())
@@ -165,6 +301,10 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], str]] = {
     "mount in mm": (camera("CAM_FRONT", "translation", [1700.0, 15.0, 1510.0]), "millimetres"),
     "no quaternion": (camera("CAM_FRONT", "rotation", [0.0, 0.0, 0.3, 0.1]), "unit quaternion"),
     "looks up": (camera("CAM_FRONT", "rotation", [1.0, 0.0, 0.0, 0.0]), "'CAM_FRONT' looks up"),
+    "the other way round": (
+        camera("CAM_FRONT", "rotation", [0.5, 0.5, -0.5, 0.5]),
+        "'CAM_FRONT' lies on its side",
+    ),
     "focal length in mm": (
         camera("CAM_FRONT", "intrinsic", [[5.5, 0, 200], [0, 5.5, 112], [0, 0, 1]]),
         "must be in pixels",

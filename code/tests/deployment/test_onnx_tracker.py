@@ -13,10 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from street_frames import frame
+from tiny_tracker import petrv2
+from tracker_files import KINDS, sources
 
 from pftrack import load_tracker
 from pftrack.datasets.frames import prepare_frame
 from pftrack.deployment import OnnxTracker
+from pftrack.deployment.export import export_tracker
+from pftrack.deployment.operators import obstacles
 from pftrack.errors import UserError
 from pftrack.paths import CODE
 
@@ -55,6 +59,31 @@ def test_the_same_tracks_as_the_ordinary_tracker(exported: Path) -> None:
     assert [f"1-{name.split('-')[1]}" for name in first] == [
         track.id for track in deployed.step(frame(0.0, "z"))
     ]
+
+
+def test_a_head_that_remembers_on_a_rig_of_five_cameras(tmp_path: Path) -> None:
+    thresholds = KINDS["detr3d"]["runtime_tracker"]  # without reasoning, which takes long to export
+    kind = {"reasoning": False, "runtime_tracker": thresholds, **petrv2()}
+    config, checkpoint = sources(tmp_path, **kind)
+    deployment = export_tracker(config, checkpoint, tmp_path / "onnx", slots=90, cameras=5)
+    shapes = {spec.name: spec.shape for spec in deployment.memory}
+    assert shapes["memory_head_keys"][:2] == [1, 5] and deployment.cameras == 5
+    assert obstacles(tmp_path / "onnx" / "tracker.onnx") == []
+    ordinary = load_tracker(config, checkpoint, "cpu")
+    deployed, count = OnnxTracker(tmp_path / "onnx"), 0
+    for seconds, scene in SCENE:
+        sample = frame(seconds, scene, int(2 * seconds), cameras=5)
+        arrays = prepare_frame(sample, ordinary.images.augmentation)
+        expected, found = ordinary.step(sample, arrays), deployed.step(sample, arrays)
+        assert [track.id for track in found] == [track.id for track in expected]
+        for mine, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(mine.center, theirs.center, atol=2e-3)
+        count += len(found)
+    assert count > len(SCENE)
+    with pytest.raises(UserError, match="6 images, but the exported tracker takes 5"):
+        deployed.step(frame(0.0))
+    with pytest.raises(UserError, match="cannot export for 13 cameras: 1 to 12"):
+        export_tracker(config, checkpoint, tmp_path / "other", cameras=13)
 
 
 def test_nothing_but_numpy_pillow_and_onnxruntime_is_imported(

@@ -86,6 +86,11 @@ def detr3d(layers: int = 2) -> dict[str, Any]:
     return {"pts_bbox_head": head}
 
 
+def petrv2() -> dict[str, Any]:
+    """Changes that make the small tracker a PETRv2."""
+    return {"pts_bbox_head": {**tracker_config()["pts_bbox_head"], "type": "PETRv2CamTrackingHead"}}
+
+
 def tiny_tracker(seed: int = 0, **changes: Any) -> Any:
     torch.manual_seed(seed)
     return build_model(tracker_config(**changes))

@@ -129,7 +129,7 @@ def test_the_static_step_stays_on_the_device(config: str, padding: int) -> None:
         }
         frame = {name: value.to("cuda") for name, value in frame.items()}
         with torch.no_grad():
-            _, memory = static(frame, static.empty_memory())  # fills what is kept
+            _, memory = static(frame, static.empty_memory(frame))  # fills what is kept
             with Copies() as copies:
                 report, memory = static(frame, memory)
                 assert copies.seen == []

@@ -109,7 +109,7 @@ def test_help_lists_every_target_and_every_variable_with_its_default():
         (["view", "RESULT=gone.json"], "RESULT=gone.json: no such file"),
         (["watch", "WORK_DIR=gone"], "WORK_DIR=gone: no such file"),
         (["export", "CKPT=f3_all/final.pth", "FORMAT=gif"], "FORMAT=gif: must be one of: onnx"),
-        (["setup", "RUNTIME=native", "ARGS=everything"], "the only optional part is 'rerun'"),
+        (["setup", "RUNTIME=native", "ARGS=everything"], "the optional parts are rerun, timm"),
         (["data", "VERSION=v2"], "VERSION=v2: must be one of"),
         (["data", "WORKERS=all"], "WORKERS=all: must be a whole number"),
         (["jupyter", "PORT=http"], "PORT=http: must be a whole number"),
@@ -193,6 +193,7 @@ def test_wrong_value_is_one_line_and_status_2(project: Path, arguments: list[str
             "{root}/code/work_dirs",
         ),
         (["setup", "ARGS=rerun"], "scripts/setup.sh rerun"),
+        (["setup", "ARGS=timm argoverse"], "scripts/setup.sh timm argoverse"),
         (["test", "ARGS=-k geometry"], "scripts/run.sh test python -m pytest -k geometry"),
     ],
 )
@@ -507,7 +508,8 @@ def test_services_mount_data_read_only_and_publish_on_this_machine_only():
 
 
 @pytest.mark.parametrize(
-    "name", ["requirements", "requirements-cuda12", "ops", "installer", "rerun"]
+    "name",
+    ["requirements", "requirements-cuda12", "ops", "installer", "rerun", "timm", "argoverse"],
 )
 def test_locks_pin_every_package_with_hashes_and_name_no_address(name: str):
     text = (REPOSITORY / "docker" / f"{name}.lock").read_text()

@@ -37,6 +37,25 @@ def test_our_own_parts_begin_with_the_file_that_is_named(tmp_path: Path, prefix:
     assert lines[1:] == ["img_neck: skipped 0", "img_neck: newly initialised 0"]
 
 
+def test_weights_that_were_trained_on_rgb_see_the_same_in_bgr(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    trained = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 1))
+    torch.save(trained.state_dict(), tmp_path / "rgb.pth")
+    setting = {"type": "Pretrained", "checkpoint": str(tmp_path / "rgb.pth"), "channels": "rgb"}
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 1))
+    model.init_cfg = setting  # type: ignore[assignment]
+    initialize(nn.ModuleDict({"img_backbone": model}), print)
+    image = torch.randn(1, 3, 8, 8)
+    torch.testing.assert_close(model(image.flip(1)), trained(image))
+    neck_file(tmp_path / "rgb.pth")
+    neck = build_model({**NECK, "init_cfg": setting})
+    with pytest.raises(UserError, match=r"init_cfg of model .*reads images of three channels"):
+        initialize(neck, print)
+    neck.init_cfg = {**setting, "channels": "grey"}
+    with pytest.raises(UserError, match=r"channels='grey': 'bgr' or 'rgb'"):
+        initialize(neck, print)
+
+
 def test_a_path_alone_is_enough(tmp_path: Path) -> None:
     neck_file(tmp_path / "neck.pth")
     model = build_model({**NECK, "pretrained": str(tmp_path / "neck.pth")})

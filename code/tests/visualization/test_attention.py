@@ -21,14 +21,14 @@ def layer(kind: str, cross: dict) -> dict:
 
 
 def head(kind: str) -> dict:
-    if kind == "petr":
+    if kind != "detr3d":
         decoder = {
             "type": "PETRTransformerDecoder",
             "num_layers": 2,
             "transformerlayers": layer("PETRTransformerDecoderLayer", SELF),
         }
         return {
-            "type": "PETRCamTrackingHead",
+            "type": f"{'PETRv2' if kind == 'petrv2' else 'PETR'}CamTrackingHead",
             "position_range": [-61.2, -61.2, -10.0, 61.2, 61.2, 10.0],
             "positional_encoding": {"type": "SinePositionalEncoding3D", "num_feats": D // 2,
                                     "normalize": True},
@@ -95,8 +95,8 @@ def frame(t: int) -> FrameBatch:
         lidar2img[0, v, 3, 3] = 1
     generator = torch.Generator().manual_seed(t)
     return FrameBatch(
-        img=torch.randn(1, V, 3, 64, 64, generator=generator),
-        img_shape=(64, 64),
+        img=torch.randn(1, V, 3, 64, 32, generator=generator),
+        img_shape=(64, 32),
         lidar2img=lidar2img,
         l2g=torch.eye(4)[None],
         timestamp=torch.tensor([0.5 * t], dtype=torch.float64),
@@ -104,7 +104,7 @@ def frame(t: int) -> FrameBatch:
     )
 
 
-@pytest.mark.parametrize("kind", ["petr", "detr3d"])
+@pytest.mark.parametrize("kind", ["petr", "petrv2", "detr3d"])
 def test_attention_of_every_reported_track(kind):
     model = small_tracker(kind)
     outputs, memory = [], None
@@ -120,8 +120,9 @@ def test_attention_of_every_reported_track(kind):
             assert entry.cameras.shape == (V,)
             assert entry.past.shape == (H,) and entry.future.shape == (F, H)
             assert entry.past.sum() == pytest.approx(1, abs=1e-5)
-            if kind == "petr":
-                assert entry.maps.shape[0] == V and entry.maps.sum() == pytest.approx(1, abs=1e-4)
+            if kind != "detr3d":
+                assert entry.maps.shape == (V, 4, 2)
+                assert entry.maps.sum() == pytest.approx(1, abs=1e-4)
             else:
                 assert entry.maps is None
                 assert float(entry.cameras.sum()) == pytest.approx(1, abs=1e-5) or not any(

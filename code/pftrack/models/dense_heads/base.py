@@ -7,15 +7,56 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pftrack.errors import UserError
+from pftrack.geometry import lidar_motion
 from pftrack.models.acceleration import full_precision
 from pftrack.models.box_coder import refine_code
 from pftrack.models.layers.mlp import mlp
 from pftrack.stated import accept
+from pftrack.structures import FramePose
 
 CLS_PRIOR = 0.01
+
+
+@dataclass
+class Past:
+    """What a head sees of the frame before.
+
+    Attributes:
+        memory: what it returned there, [B, ...] each.
+        motion: [B, 4, 4] float32, points (m) of that frame's lidar frame to this one's.
+        begins: [B] bool, True: there was no frame before, and the rest is without meaning; None:
+            there was one.
+    """
+
+    memory: dict[str, Tensor]
+    motion: Tensor
+    begins: Tensor | None = None
+
+    @classmethod
+    def recall(
+        cls, memory: dict[str, Tensor] | None, frame: FramePose | None, next_frame: FramePose
+    ) -> Past | None:
+        """Of one frame, for the next; None: nothing was remembered, or the sequence begins."""
+        if memory is None or frame is None:
+            return None
+        with full_precision(frame.l2g):
+            return cls(memory, lidar_motion(frame.l2g, next_frame.l2g))
+
+    @staticmethod
+    def cat(pasts: Sequence[Past | None]) -> Past | None:
+        """Of several samples as one batch; None where they have none."""
+        known = [past for past in pasts if past is not None]
+        if not known:
+            return None
+        names = known[0].memory
+        return Past(
+            {name: torch.cat([past.memory[name] for past in known]) for name in names},
+            torch.cat([past.motion for past in known]),
+        )
 
 
 @dataclass
@@ -28,12 +69,15 @@ class HeadOutput:
             centres in metres in the lidar frame.
         query_feats: [B, N, D] the last layer's features.
         reference_points: [B, N, 3] the last layer's centres, normalised by pc_range.
+        memory: [B, ...] each: what the head wants to see again at the next frame, as
+            :class:`Past`; None: nothing.
     """
 
     all_cls_scores: Tensor
     all_bbox_preds: Tensor
     query_feats: Tensor
     reference_points: Tensor
+    memory: dict[str, Tensor] | None = None
 
     def split(self) -> list[HeadOutput]:
         """The outputs of every sample on its own, B = 1."""
@@ -44,7 +88,11 @@ class HeadOutput:
             self.reference_points.split(1),
             strict=True,
         )
-        return [HeadOutput(*part) for part in parts]
+        outputs = [HeadOutput(*part) for part in parts]
+        for b, output in enumerate(outputs):
+            if self.memory is not None:
+                output.memory = {name: v[b : b + 1] for name, v in self.memory.items()}
+        return outputs
 
 
 def cls_branch(embed_dims: int, num_classes: int, num_fcs: int = 2) -> nn.Sequential:

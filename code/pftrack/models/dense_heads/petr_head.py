@@ -106,11 +106,32 @@ class PETRCamTrackingHead(nn.Module):
             reference_points: [B, N, 3] normalised.
             absent: [B, N] bool, True = an empty slot, which no query sees; None: there is none.
         """
-        feat = feats[0]
-        mask = padding_mask(frame, feat.shape[-2:])
-        keys = self.input_proj(feat.flatten(0, 1))
-        keys = keys.unflatten(0, feat.shape[:2])
-        positions = self.key_positions(frame, feat.shape[-2:])
+        keys = self.project(feats[0])
+        positions = self.key_positions(frame, keys.shape[-2:])
+        mask = padding_mask(frame, keys.shape[-2:])
+        return self.decode(
+            keys, positions, mask, query_feats, query_embeds, reference_points, absent
+        )
+
+    def project(self, feat: Tensor) -> Tensor:
+        """Keys [B, V, D, h, w] of a feature map [B, V, in_channels, h, w], without positions."""
+        return self.input_proj(feat.flatten(0, 1)).unflatten(0, feat.shape[:2])
+
+    def decode(
+        self,
+        keys: Tensor,
+        positions: Tensor,
+        mask: Tensor | None,
+        query_feats: Tensor,
+        query_embeds: Tensor,
+        reference_points: Tensor,
+        absent: Tensor | None,
+    ) -> HeadOutput:
+        """The queries look at the keys; the others are those of :meth:`forward`.
+
+        Args:
+            keys, positions: [B, V, D, h, w].  mask: [B, V, h, w] bool, True = padding; None: none.
+        """
         states = self.transformer(
             query_feats,
             _tokens(keys),
@@ -152,13 +173,21 @@ class PETRCamTrackingHead(nn.Module):
 
     def _key_positions(self, frame: FrameBatch, feature_shape: tuple[int, int]) -> Tensor:
         rays = self.ray_embedding(self.frustum(frame, feature_shape))
-        mask = padding_mask(frame, feature_shape)
+        return rays + self.view_embedding(rays, padding_mask(frame, feature_shape))
+
+    def view_embedding(self, rays: Tensor, mask: Tensor | None) -> Tensor:
+        """Embedding [V, D, h, w] of camera, row and column of every feature pixel.
+
+        Args:
+            rays: [B, V, D, h, w], for their shape.  mask: [B, V, h, w] bool, True = padding.
+        """
         with full_precision(rays):
             if mask is None:
-                sine = self._unpadded_sine((rays.shape[1], *feature_shape), rays.device)
+                views, _, h, w = rays.shape[1:]
+                sine = self._unpadded_sine((views, h, w), rays.device)
             else:
                 sine = self.positional_encoding(mask[:1])
-        return rays + self.adapt_pos3d(sine.flatten(0, 1))
+        return self.adapt_pos3d(sine.flatten(0, 1))
 
     def _unpadded_sine(self, shape: tuple[int, int, int], device: torch.device) -> Tensor:
         """The sine encoding of images without padding, kept from call to call."""
@@ -176,16 +205,29 @@ class PETRCamTrackingHead(nn.Module):
         embed = self.position_encoder(channels.flatten(0, 1))
         return embed.unflatten(0, channels.shape[:2])
 
-    def frustum(self, frame: FrameBatch, feature_shape: tuple[int, int]) -> Tensor:
-        """Points along every feature pixel's ray, [B, V, K, 3, h, w], position_range -> [0, 1]."""
+    def frustum(
+        self,
+        frame: FrameBatch,
+        feature_shape: tuple[int, int],
+        img2lidar: Tensor | None = None,
+    ) -> Tensor:
+        """Points along every feature pixel's ray, [B, V, K, 3, h, w], position_range -> [0, 1].
+
+        Args:
+            img2lidar: [B, V, 4, 4] float32; None: the frame's.
+        """
         depths = self.depths(
             self.depth_num, self.depth_start, self.position_range[3], frame.img.device
         )
         pad_shape = (frame.img.shape[-2], frame.img.shape[-1])
-        img2lidar = frame.img2lidar
         if img2lidar is None:
-            img2lidar = invert_projection(frame.lidar2img)
+            img2lidar = image_to_lidar(frame)
         return frustum_points(img2lidar, feature_shape, pad_shape, depths, self.position_range)
+
+
+def image_to_lidar(frame: FrameBatch) -> Tensor:
+    """[B, V, 4, 4] float32 pixels to lidar points, as the host or this device has inverted it."""
+    return frame.img2lidar if frame.img2lidar is not None else invert_projection(frame.lidar2img)
 
 
 def padding_mask(frame: FrameBatch, feature_shape: Sequence[int]) -> Tensor | None:

@@ -66,12 +66,14 @@ class StreamMemory:
         tracks: the living ones, as the last frame left them; None: none yet in this sequence.
         last: pose and time of the last frame; None: there was none.
         sequence: how many sequences have begun.  next_id: of the next newborn in this one.
+        head: what the head remembers of the last frame, see :class:`HeadOutput`; None: nothing.
     """
 
     tracks: TrackInstances | None = None
     last: FramePose | None = None
     sequence: int = 0
     next_id: int = 0
+    head: dict[str, Tensor] | None = None
 
 
 def enter_frame(memory: StreamMemory, pose: FramePose) -> StreamMemory:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pftrack.errors import UserError
 from pftrack.geometry import transform_points
 from pftrack.models.box_coder import code_centers, denormalize_bbox
+from pftrack.models.dense_heads.base import Past
 from pftrack.models.trackers.life_cycle import NO_CANDIDATE, Thresholds, judge
 from pftrack.models.trackers.track_instances import TrackInstances
 from pftrack.models.trackers.tracker import Cam3DTracker
@@ -26,6 +27,7 @@ REST = (
     *("hist_embeds", "hist_padding_masks", "hist_xyz", "fut_xyz", "fut_bboxes"),
     *("obj_idxes", "disappear_time", "track_query_mask"),
 )
+HEAD = "head_"  # before the names of what the head remembers
 
 
 class StaticStep(nn.Module):
@@ -87,12 +89,23 @@ class StaticStep(nn.Module):
         """Where the model lives."""
         return self.model.reference_points.weight.device
 
-    def empty_memory(self) -> dict[str, Tensor]:
-        """The memory with which a stream begins."""
+    def empty_memory(self, frame: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The memory with which a stream begins.
+
+        Args:
+            frame: any frame of the stream: what a head remembers depends on its images' size.
+        """
         tracks = self._blank_tracks()
         live = torch.zeros(self.slots, dtype=torch.bool, device=self.device)
         next_id = torch.zeros(1, dtype=torch.long, device=self.device)
-        return _remember(tracks, live, next_id)
+        head: dict[str, Tensor] | None = None
+        if getattr(self.model.pts_bbox_head, "frames", 1) > 1:
+            batch = self._batch({name: value.to(self.device) for name, value in frame.items()})
+            with torch.no_grad():
+                feats = self.model.extract_feats(batch.img)
+                seen = self.model.detect(feats, batch, self.model.with_detection_queries(None))
+            head = {name: torch.zeros_like(value) for name, value in (seen.memory or {}).items()}
+        return _remember(tracks, live, next_id, head)
 
     def forward(
         self, frame: dict[str, Tensor], memory: dict[str, Tensor]
@@ -109,10 +122,11 @@ class StaticStep(nn.Module):
         none = torch.zeros(queries, dtype=torch.bool, device=live.device)
         absent = torch.cat([none, ~live])
         feats = model.extract_feats(batch.img)
-        output = model.detect(feats, batch, instances, absent=absent[None])
+        past = _past(memory, frame)
+        output = model.detect(feats, batch, instances, absent=absent[None], past=past)
         instances = model.remember(instances, output)
         instances = model.reason(instances, self.thresholds.record_threshold, absent)
-        return self._live_on(instances, ~absent, next_id)
+        return self._live_on(instances, ~absent, next_id, output.memory)
 
     # --- steps of a frame -------------------------------------------------------------------------
 
@@ -165,7 +179,11 @@ class StaticStep(nn.Module):
         )
 
     def _live_on(
-        self, instances: TrackInstances, present: Tensor, next_id: Tensor
+        self,
+        instances: TrackInstances,
+        present: Tensor,
+        next_id: Tensor,
+        head: dict[str, Tensor] | None,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Report, and put the tracks that live on into the slots."""
         state, thresholds, coder = instances.state, self.thresholds, self.model.bbox_coder
@@ -200,7 +218,7 @@ class StaticStep(nn.Module):
             disappear_time=verdict.age,
             track_query_mask=verdict.is_track,
         ).select(kept)
-        return report, _remember(tracks, live, next_id + verdict.newborn.sum())
+        return report, _remember(tracks, live, next_id + verdict.newborn.sum(), head)
 
 
 def _slots(alive: Tensor, scores: Tensor, slots: int) -> tuple[Tensor, Tensor]:
@@ -216,7 +234,16 @@ def _slots(alive: Tensor, scores: Tensor, slots: int) -> tuple[Tensor, Tensor]:
     return torch.where(live, rows, last - 1), live
 
 
-def _remember(tracks: TrackInstances, live: Tensor, next_id: Tensor) -> dict[str, Tensor]:
+def _past(memory: dict[str, Tensor], frame: dict[str, Tensor]) -> Past | None:
+    """What the head remembers; None: it is not one that does."""
+    head = {n.removeprefix(HEAD): v for n, v in memory.items() if n.startswith(HEAD)}
+    return Past(head, frame["ego_motion"][None], frame["new_sequence"]) if head else None
+
+
+def _remember(
+    tracks: TrackInstances, live: Tensor, next_id: Tensor, head: dict[str, Tensor] | None
+) -> dict[str, Tensor]:
     memory = {name: getattr(tracks.state, name) for name in STATE}
     memory |= {name: getattr(tracks, name) for name in REST}
+    memory |= {HEAD + name: value for name, value in (head or {}).items()}
     return memory | {"live": live, "next_id": next_id}

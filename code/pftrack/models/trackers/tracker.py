@@ -7,8 +7,9 @@ refine by the past -> forecast the future -> summarise -> keep -> move into the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from pftrack.errors import UserError
 from pftrack.geometry import change_lidar_frame
 from pftrack.models.acceleration import full_precision
 from pftrack.models.box_coder import AtLeastOne
-from pftrack.models.dense_heads.base import HeadOutput
+from pftrack.models.dense_heads.base import HeadOutput, Past
 from pftrack.models.layers.grid_mask import GridMask
 from pftrack.models.layers.positional_encoding import pos2posemb3d
 from pftrack.models.losses.tracking_loss import Match
@@ -32,8 +33,8 @@ from pftrack.models.trackers.life_cycle import (
 )
 from pftrack.models.trackers.reasoner import SpatialTemporalReasoner
 from pftrack.models.trackers.track_instances import Estimate, TrackInstances
-from pftrack.registry import MODELS, build_model, check_arguments
-from pftrack.stated import accept, same
+from pftrack.registry import MODELS, build_model, check_agreement, check_arguments
+from pftrack.stated import accept
 from pftrack.structures import ClipBatch, FrameBatch, FramePose
 
 StageTimer = Callable[[str], AbstractContextManager[Any]]
@@ -99,8 +100,8 @@ class Cam3DTracker(nn.Module):
             "loss": loss or {},
             "spatial_temporal_reason": spatial_temporal_reason or {},
         }
-        _check_agreement("num_classes", "model", num_classes, parts)
-        _check_agreement(
+        check_agreement("num_classes", "model", num_classes, parts)
+        check_agreement(
             "pc_range", "its box coder", self.pc_range, {**parts, "model": {"pc_range": pc_range}}
         )
         self.pts_bbox_head = build_model(pts_bbox_head, pc_range=list(self.pc_range))
@@ -165,6 +166,8 @@ class Cam3DTracker(nn.Module):
         feats = self.extract_clip_feats(batch)
         tracks: list[TrackInstances] = []
         matches: list[Match] = []
+        outputs: list[HeadOutput] = []
+        pasts: list[Past | None] = [None for _ in samples]
         losses: dict[str, Tensor] = {}
         for t in range(batch.num_frames):
             targets = [batch.targets[b][t] for b in samples]
@@ -173,28 +176,35 @@ class Cam3DTracker(nn.Module):
                     self.STReasoner.summarize(i).select(m.surviving)
                     for i, m in zip(tracks, matches, strict=True)
                 ]
-                before, now = (
-                    [_sample_frame(batch, b, i).pose for b in samples] for i in (t - 1, t)
-                )
+                before, now = ([batch.sample_frame(b, i).pose for b in samples] for i in (t - 1, t))
                 tracks = [self.move(tracks[b], before[b], now[b]) for b in samples]
+                pasts = [Past.recall(outputs[b].memory, before[b], now[b]) for b in samples]
             instances = [self.with_detection_queries(tracks[b] if t > 0 else None) for b in samples]
-            outputs = self._detect_samples([level[:, t] for level in feats], batch, t, instances)
+            outputs = self._detect_samples(
+                [level[:, t] for level in feats], batch, t, instances, pasts
+            )
             tracks, matches, frame_losses = self._learn_frame(instances, outputs, targets)
             prefix = "" if t == batch.num_frames - 1 else f"f{t}."
             losses |= {prefix + name: value for name, value in frame_losses.items()}
         return losses
 
     def _detect_samples(
-        self, feats: list[Tensor], batch: ClipBatch, t: int, instances: list[TrackInstances]
+        self,
+        feats: list[Tensor],
+        batch: ClipBatch,
+        t: int,
+        instances: list[TrackInstances],
+        pasts: list[Past | None],
     ) -> list[HeadOutput]:
         """:meth:`detect` for every sample; in one call where all have as many instances, as in a
         clip's first frame and so in all of step one."""
         if len({len(i) for i in instances}) > 1:
+            frames = [batch.sample_frame(b, t) for b in range(batch.batch_size)]
             return [
-                self.detect([level[b : b + 1] for level in feats], _sample_frame(batch, b, t), i)
-                for b, i in enumerate(instances)
+                self.detect([level[b : b + 1] for level in feats], frame, i, past=pasts[b])
+                for b, (frame, i) in enumerate(zip(frames, instances, strict=True))
             ]
-        return self.detect(feats, batch.frame(t), *instances).split()
+        return self.detect(feats, batch.frame(t), *instances, past=Past.cat(pasts)).split()
 
     def _learn_frame(
         self, instances: list[TrackInstances], outputs: list[HeadOutput], targets: list[Any]
@@ -247,15 +257,17 @@ class Cam3DTracker(nn.Module):
             tracks = memory.tracks
             if tracks is not None and memory.last is not None:
                 tracks = self.move(tracks, memory.last, frame.pose)
+            past = Past.recall(memory.head, memory.last, frame.pose)
             instances = self.with_detection_queries(tracks)
         with stage("backbone"):
             feats = self.extract_feats(frame.img)
         with stage("head"):
-            instances = self.remember(instances, self.detect(feats, frame, instances))
+            seen = self.detect(feats, frame, instances, past=past)
+            instances = self.remember(instances, seen)
         with stage("reasoning"):
             instances = self.reason(instances, thresholds.record_threshold)
         with stage("life cycle"):
-            return live_on(
+            output, memory = live_on(
                 instances,
                 memory,
                 frame.pose,
@@ -263,6 +275,7 @@ class Cam3DTracker(nn.Module):
                 self.bbox_coder,
                 self.STReasoner.future_reasoning,
             )
+            return output, replace(memory, head=seen.memory)
 
     forward_tracking = forward_track
 
@@ -308,22 +321,24 @@ class Cam3DTracker(nn.Module):
         frame: FrameBatch,
         *instances: TrackInstances,
         absent: Tensor | None = None,
+        past: Past | None = None,
     ) -> HeadOutput:
         """The head on B samples of N instances each.
 
         Args:
             feats: [B, V, D, h, w] for each level.
             absent: [B, N] bool, True = an empty slot; None: there is none.
+            past: of a head that remembers; None: the sequence begins, or it does not.
         """
         states = [i.state for i in instances]
-        slots = {} if absent is None else {"absent": absent}
+        given = {"absent": absent, "past": past}
         return self.pts_bbox_head(
             feats,
             frame,
             torch.stack([s.query_feats for s in states]),
             torch.stack([s.query_embeds for s in states]),
             torch.stack([s.reference_points for s in states]),
-            **slots,
+            **{name: value for name, value in given.items() if value is not None},
         )
 
     def remember(self, instances: TrackInstances, output: HeadOutput) -> TrackInstances:
@@ -388,27 +403,3 @@ class Cam3DTracker(nn.Module):
                 tracks = motion.compensate_ego_motion(tracks, to_next, self.pc_range)
         embeds = self.embed_positions(tracks.state.reference_points)
         return tracks.replace(state=tracks.state.replace(query_embeds=embeds))
-
-
-def _check_agreement(
-    setting: str, owner: str, value: Any, parts: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """Refuse a model of which a part states another value of ``setting``."""
-    for name, part in parts.items():
-        if part.get(setting) is not None and not same(part[setting], value):
-            raise UserError(
-                f"model in the config: {setting} of {owner} is {value}, but of {name} "
-                f"{part[setting]}: make them equal"
-            )
-
-
-def _sample_frame(batch: ClipBatch, b: int, t: int) -> FrameBatch:
-    """Frame ``t`` of clip ``b`` as a batch of one, without a copy."""
-    return FrameBatch(
-        img=batch.img[b : b + 1, t],
-        img_shape=batch.img_shape,
-        lidar2img=batch.lidar2img[b : b + 1, t],
-        l2g=batch.l2g[b : b + 1, t],
-        timestamp=batch.timestamp[b : b + 1, t],
-        scene_ids=batch.scene_ids[b : b + 1],
-    )

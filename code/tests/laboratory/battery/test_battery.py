@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
-from laboratory.battery import cases as battery_cases
 from laboratory.battery import run, worker
+from laboratory.battery.cases import maker
 from laboratory.battery.values import BAD, BYTES, spoil_bytes
 from laboratory.battery.worker import Case
 from pftrack.errors import UserError
@@ -75,8 +75,8 @@ def test_a_good_input_that_is_refused_is_no_success(tmp_path: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_cases() -> None:
-    strategy = battery_cases.fields({"translation": "vec3", "size": "size"})
-    first, again, other = (battery_cases.draws(strategy, 20, n) for n in (3, 3, 4))
+    strategy = maker.fields({"translation": "vec3", "size": "size"})
+    first, again, other = (maker.draws(strategy, 20, n) for n in (3, 3, 4))
     assert repr(first) == repr(again) != repr(other)
 
 
@@ -89,6 +89,6 @@ def test_bad_values_are_bad() -> None:
 
 def test_values_go_where_the_path_leads() -> None:
     content = {"a": [{"b": 1}, {"b": 2}]}
-    battery_cases.put(content, "a.1.b", 7)
-    battery_cases.put(content, "a.0.b", battery_cases.MISSING)
+    maker.put(content, "a.1.b", 7)
+    maker.put(content, "a.0.b", maker.MISSING)
     assert content == {"a": [{}, {"b": 7}]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from pftrack import models  # noqa: F401 (registers the components)
+from pftrack.compatibility.libraries import MissingOperator
 from pftrack.config import load_config
 from pftrack.datasets.build import build_dataset
 from pftrack.datasets.collate import collate_clips
@@ -90,3 +92,19 @@ def test_step_two_is_step_one_with_reasoning(
         "if_update_ego",
     ):
         assert mine[name] == reasoning[name], name
+
+
+def test_deformable_convolutions_say_what_they_need() -> None:
+    """A ResNet with DCN is built everywhere; without mmcv's operator an image is one line."""
+    dcn = {"type": "DCNv2", "deform_groups": 1, "fallback_on_stride": False}
+    stages = [False, False, True, True]
+    setting = {"type": "ResNet", "depth": 50, "dcn": dcn, "stage_with_dcn": stages}
+    model = build_model({**setting, "out_indices": (2, 3), "norm_cfg": {"type": "BN"}})
+    model.eval()
+    assert model.layer3[0].conv2.conv_offset.out_channels == 27  # 2 x 9 offsets and 9 masks
+    with torch.no_grad():
+        if importlib.util.find_spec("mmcv._ext").origin is not None:  # the compiled one
+            assert [m.shape[1] for m in model(torch.zeros(1, 3, 64, 64))] == [1024, 2048]
+        else:
+            with pytest.raises(MissingOperator, match=r"'modulated_deform_conv.*: make build$"):
+                model(torch.zeros(1, 3, 64, 64))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_tracker import HEIGHT, WIDTH, clip, detr3d, tiny_tracker
+from tiny_tracker import HEIGHT, WIDTH, clip, detr3d, petrv2, tiny_tracker
 
 from laboratory.parity.weights import fill
 from pftrack.errors import UserError
@@ -23,6 +23,7 @@ FRAMES = 6
 
 MODELS: dict[str, dict[str, Any]] = {
     "petr with reasoning": {},
+    "petrv2 with reasoning": petrv2(),
     "petr by velocity": {"reasoning": False, "motion_prediction_ref_update": False},
     "detr3d by velocity": {"reasoning": False, **detr3d()},
     "detr3d with reasoning": detr3d(),
@@ -92,11 +93,12 @@ def test_the_same_tracks_as_the_ordinary_tracker(name: str) -> None:
     model = lively_tracker(**MODELS[name])
     thresholds = ambitious(model)
     step = StaticStep(model, SHAPE, MEAN, STD, thresholds, slots=80)
-    kept, memory, last, seen = StreamMemory(), step.empty_memory(), None, 0
+    kept, memory, last, seen = StreamMemory(), None, None, 0
     for frame, images in stream(FRAMES):
         output, kept = model.forward_track(frame, kept, thresholds)
         starts = last is None or frame.timestamp - last.timestamp > 10
-        report, memory = step(inputs(step, frame, images, None if starts else last), memory)
+        given = inputs(step, frame, images, None if starts else last)
+        report, memory = step(given, memory or step.empty_memory(given))
         last = frame
         rows = report["reported"]
         order = torch.argsort(report["rows"][rows])  # scores may tie
@@ -132,7 +134,8 @@ def test_nothing_in_an_empty_slot_matters() -> None:
     model = lively_tracker()
     step = StaticStep(model, SHAPE, MEAN, STD, ambitious(model), slots=40)
     (first, images), (second, more) = stream(4)[:2]
-    _, memory = step(inputs(step, first, images, None), step.empty_memory())
+    given = inputs(step, first, images, None)
+    _, memory = step(given, step.empty_memory(given))
     frame = inputs(step, second, more, first)
     expected, _ = step(frame, memory)
     live = memory["live"]
@@ -156,7 +159,8 @@ def test_the_best_tracks_get_the_slots_and_the_others_are_counted() -> None:
     _, kept = model.forward_track(frame, None, thresholds)
     tracks = kept.tracks
     step = StaticStep(model, SHAPE, MEAN, STD, thresholds, slots=4)
-    report, memory = step(inputs(step, frame, images, None), step.empty_memory())
+    given = inputs(step, frame, images, None)
+    report, memory = step(given, step.empty_memory(given))
     best = tracks.state.scores.topk(4).indices.sort().values
     assert memory["live"].all()
     assert memory["obj_idxes"].tolist() == tracks.obj_idxes[best].tolist()

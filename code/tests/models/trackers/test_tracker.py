@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from tiny_tracker import QUERIES, clip, tiny_tracker
+from tiny_tracker import QUERIES, clip, petrv2, tiny_tracker
 
 from pftrack.errors import UserError
 
 
-@pytest.fixture(scope="module")
-def model():
-    return tiny_tracker()
+@pytest.fixture(scope="module", params=[{}, petrv2()], ids=["petr", "petrv2"])
+def model(request):
+    return tiny_tracker(**request.param)
 
 
 def total(losses):

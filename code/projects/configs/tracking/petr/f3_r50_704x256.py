@@ -1,12 +1,13 @@
 # Step two, PETR over ResNet-50, 704x256: PF-Track on clips of three frames.
-_base_ = "./f1_r50_704x256.py"
+_base_ = [
+    "../../_base_/datasets/nuscenes_tracking_704x256.py",
+    "../../_base_/models/petr_reasoning.py",
+    "../../_base_/models/resnet50.py",
+    "../../_base_/schedules/adamw_cosine_24e.py",
+    "../../_base_/default_runtime.py",
+]
 model = dict(
-    tracking=True,
-    if_update_ego=True,
-    motion_prediction=True,
-    motion_prediction_ref_update=True,
-    runtime_tracker=dict(record_threshold=0.4, max_age_since_update=7),
-    spatial_temporal_reason=dict(history_reasoning=True, future_reasoning=True, fut_len=8),
-    pts_bbox_head=dict(bbox_coder=dict(max_num=150)),
+    img_backbone={{_base_.resnet50}},
+    img_neck=dict(in_channels=[1024, 2048]),
 )
-data = dict(train=dict(num_frames_per_sample=3, ida_aug_conf=dict(rand_flip=False)))
+data = dict(train=dict(num_frames_per_sample=3))
