@@ -54,6 +54,7 @@ BAD: dict[str, st.SearchStrategy[Any]] = {
     "number": st.one_of(_NO_NUMBER, _NOT_FINITE),
     "positive": st.one_of(_NO_NUMBER, _NOT_FINITE, st.sampled_from([0, -1, -0.5])),
     "count": st.one_of(_NO_NUMBER, _NOT_FINITE, st.sampled_from([-1, 1.5, -(10**30)])),
+    "rate": st.one_of(_NO_NUMBER, _NOT_FINITE, st.sampled_from([-1, -0.5])),
     "text": _NO_TEXT,
     "token": st.one_of(_NO_TEXT, st.sampled_from(["", "unknown", "0" * 32, "../x"])),
     "class": st.one_of(_NO_TEXT, st.sampled_from(["", "tram", "CAR", "car "])),

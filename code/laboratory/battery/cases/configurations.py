@@ -48,7 +48,7 @@ def configurations(make: Maker) -> Iterator[Case]:
 def settings(make: Maker) -> Iterator[Case]:
     kinds = {
         "optimizer": "list", "optimizer.lr": "positive", "optimizer.type": "class",
-        "optimizer.weight_decay": "count", "runner.max_epochs": "positive", "lr_config": "list",
+        "optimizer.weight_decay": "rate", "runner.max_epochs": "positive", "lr_config": "list",
         "lr_config.policy": "class", "lr_config.warmup_iters": "count",
         "lr_config.min_lr_ratio": "score", "data.samples_per_gpu": "positive",
         "data.workers_per_gpu": "count", "data": "list", "data.train": "list",

@@ -108,7 +108,7 @@ def records(make: Maker) -> Iterator[Case]:
         case
         for case in cases
         if not any(case.name.startswith(f"{name} = {MISSING!r}") for name in optional)
-        and not case.name.endswith("= None")
+        and not case.name.endswith(("= None", ".evaluate = []"))
     )
     yield from make.texts("record", data, 10, use, 51)
 
