@@ -22,5 +22,5 @@ apt_install() {
   apt-get $APT_OPTIONS update -q
   # shellcheck disable=SC2086
   DEBIAN_FRONTEND=noninteractive apt-get $APT_OPTIONS install -y -q --no-install-recommends "$@"
-  rm -rf /var/lib/apt/lists/*
+  rm -rf /var/lib/apt/lists/* /var/cache/apt/* # Debian's own images keep the second empty, others do not
 }

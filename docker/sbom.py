@@ -1,17 +1,19 @@
 """What is installed here, as a bill of materials (CycloneDX 1.6): sbom.py LOCK... >FILE
 
-Every Python package of this environment, with the SHA-256 that the locks allow for its files, and
-every Debian package where there is dpkg. The same lock and base give the same bytes.
+Every Python package of this environment, with the SHA-256 that the locks allow for its files and
+one of what was installed, and every Debian package where there is dpkg. The same lock and base give
+the same bytes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
 import subprocess
 import sys
-from importlib.metadata import distributions
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -34,6 +36,28 @@ def locked_hashes(locks: list[Path]) -> dict[tuple[str, str], list[str]]:
     return found
 
 
+# What an installer writes of itself beside a package's files.
+OF_THE_INSTALLER = {"INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_cache.json"}
+
+
+def installed_hash(package: Distribution) -> str:
+    """SHA-256 over path and content of a package's files, by its own record of them.
+
+    Without what depends on the day: Python's compiled files carry dates. A file that is not there
+    counts as absent.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(package.files or ()):
+        if path.suffix == ".pyc" or path.name in OF_THE_INSTALLER:
+            continue
+        content = "absent"
+        if (file := Path(str(path.locate()))).is_file():
+            with file.open("rb") as stream:
+                content = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest.update(f"{path} {content}\n".encode())
+    return digest.hexdigest()
+
+
 def component(purl: str, name: str, version: str) -> dict[str, Any]:
     """An entry of the bill."""
     return {"type": "library", "name": name, "version": version, "purl": purl, "bom-ref": purl}
@@ -46,7 +70,8 @@ def python_packages(locks: list[Path]) -> list[dict[str, Any]]:
     for package in distributions():
         name, version = normal(package.metadata["Name"]), package.version
         purl = f"pkg:pypi/{name}@{version}"
-        components[purl] = component(purl, name, version)
+        installed = {"name": "pf-track:installed-sha256", "value": installed_hash(package)}
+        components[purl] = component(purl, name, version) | {"properties": [installed]}
         files = [
             {"alg": "SHA-256", "content": each}
             for each in sorted(set(hashes.get((name, version), ())))

@@ -135,6 +135,45 @@ print(get_compiling_cuda_version())
         assert cuda == "not available"
 
 
+def test_only_the_cuda_image_holds_what_only_gpus_use():
+    """The others do without: torch.compile takes the C++ compiler, cuDNN's version is asked for."""
+    program = """
+import importlib.util, pathlib, torch, torch._inductor.config
+torch._inductor.config.cpp_cache_precompile_headers = False  # faster for one function
+site = pathlib.Path(torch.__file__).parents[1]
+names = ("libcudnn_ops.so*", "libcusolver.so*", "libnvrtc.so*")
+libraries = [next(site.glob(f"nvidia/**/{name}"), None) is not None for name in names]
+print(libraries, importlib.util.find_spec("triton") is not None)
+print(torch.backends.cudnn.version())
+function = lambda x: (x * 2).sin().sum()
+print(torch.allclose(torch.compile(function)(torch.ones(8)), function(torch.ones(8))))
+print(torch.linalg.svd(torch.eye(3))[1].tolist())
+"""
+    done = in_service("test", "python", "-W", "ignore", "-c", program)
+    assert done.returncode == 0, done.stderr
+    held, version, *answers = done.stdout.splitlines()[-4:]
+    if VARIANT != "dev":  # which stands on one of them
+        gpus = VARIANT == "cuda"
+        assert held == f"{[gpus] * 3} {gpus}"
+    assert int(version) >= 91000
+    assert answers == ["True", "[1.0, 1.0, 1.0]"]
+    if VARIANT == "cpu":  # run by hand on a machine with GPUs, too
+        done = engine("run", "--rm", "--network=none", IMAGE, "printenv", "CUDA_VISIBLE_DEVICES")
+        assert (done.returncode, done.stdout.strip()) == (0, "")
+
+
+def test_settings_of_the_libraries_reach_the_container():
+    variables = {"NCCL_IB_HCA": "mlx5_0", "NCCL_SOCKET_IFNAME": "ib0", "GLOO_SOCKET_IFNAME": "a b"}
+    done = in_service("train", "env", **variables)
+    assert {f"{name}={value}" for name, value in variables.items()} <= set(done.stdout.splitlines())
+
+
+@pytest.mark.skipif(VARIANT != "cuda", reason="VARIANT=cuda holds them")
+def test_cuda_image_holds_the_verbs_of_infiniband():
+    found = engine("run", "--rm", "--network=none", IMAGE, "ldconfig", "-p").stdout
+    assert "libibverbs.so.1 " in found and "librdmacm.so.1 " in found
+
+
 def test_image_alone_works_for_any_user_without_network_or_mounts():
     program = "import getpass, pftrack, torch; print(getpass.getuser())"
     command = ("--rm", "--network=none", "--read-only", "--tmpfs=/tmp", "--user=12345:6789", IMAGE)
@@ -148,7 +187,7 @@ def test_image_holds_the_code_and_nothing_private():
     found = engine("run", "--rm", "--network=none", IMAGE, "ls", "-A", "..").stdout.split()
     assert {"code", "docker", "docs", "notebooks", "scripts", "Makefile", "LICENSE"} <= set(found)
     assert not {".git", ".env", ".venv", "shared"} & set(found)
-    private = shlex.split("-name '*.pth' -not -path '*/demo/*' -o -path '*/data/*'")
+    private = shlex.split("-name '*.pth' -not -path '*/demo/*' -o -path '../code/data/*'")
     inside = engine("run", "--rm", "--network=none", IMAGE, "find", "..", *private)
     assert inside.stdout == ""
     assert labels()["org.opencontainers.image.licenses"] == "Apache-2.0"
@@ -159,6 +198,9 @@ def test_image_lists_what_is_in_it():
     packages = {entry["purl"] for entry in json.loads(bill)["components"]}
     assert any(purl.startswith("pkg:pypi/mmcv-full@1.7.2") for purl in packages)
     assert any(purl.startswith("pkg:deb/debian/tini@") for purl in packages)
+    again = "python /opt/build/sbom.py /opt/build/*.lock | cmp - /opt/pf-track.cdx.json"
+    done = engine("run", "--rm", "--network=none", IMAGE, "bash", "-c", again)
+    assert (done.returncode, done.stdout) == (0, ""), "the image is not what its bill says"
 
 
 def test_image_names_its_commit_and_carries_no_build_secret():
