@@ -43,6 +43,8 @@ def build_model(cfg: Mapping[str, Any], **defaults: Any) -> Any:
         raise UserError(f"a model component in the config has no 'type': {sorted(cfg)}")
     if isinstance(cfg["type"], str):
         cfg["type"] = find_model(cfg["type"])
+    elif not inspect.isclass(cfg["type"]):
+        raise UserError(f"a model component in the config has no name as 'type': {cfg['type']!r}")
     pretrained = _take_pretrained(cfg)
     check_arguments(cfg["type"], cfg)
     try:

@@ -159,7 +159,7 @@ def _known(values: Mapping[str, float]) -> dict[str, float]:
 
 def _record(content: Any) -> Record:
     values = _object("it", content, required=("version", "about", "stages"))
-    if values["version"] != VERSION:
+    if values["version"] != VERSION or isinstance(values["version"], bool):
         raise ValueError(f"version {values['version']!r} is not {VERSION}")
     if not isinstance(values["stages"], list) or not values["stages"]:
         raise ValueError("'stages' is not a list of trainings")

@@ -10,7 +10,6 @@ those from which no setting was made are named in the log (:attr:`TrainSettings.
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from types import UnionType
@@ -244,17 +243,17 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _optimizer(section: Mapping[str, Any]) -> OptimizerSettings:
+def _optimizer(section: Any) -> OptimizerSettings:
     import inspect
 
     import torch
 
-    section = dict(section)
+    section = dict(_dict("optimizer", section))
     kind = section.pop("type", None)
     torch_class = getattr(torch.optim, str(kind), None)
     if not (inspect.isclass(torch_class) and kind != "Optimizer"):
         raise UserError(f"setting 'optimizer.type' in the config: torch.optim has no '{kind}'")
-    rules = _paramwise(section.pop("paramwise_cfg", None) or {})
+    rules = _paramwise(section.pop("paramwise_cfg", None))
     known = [name for name in inspect.signature(torch_class).parameters if name != "params"]
     for key in section:
         if key not in known:
@@ -277,7 +276,8 @@ def _optimizer(section: Mapping[str, Any]) -> OptimizerSettings:
     return settings
 
 
-def _paramwise(section: Mapping[str, Any]) -> dict[str, ParamRule]:
+def _paramwise(section: Any) -> dict[str, ParamRule]:
+    section = dict(_dict("optimizer.paramwise_cfg", section))
     for key in section:
         if key != "custom_keys":
             raise unknown_setting("optimizer.paramwise_cfg", key, ["custom_keys"])
@@ -349,14 +349,9 @@ def _half_precision(cfg: Mapping[str, Any]) -> dict[str, Any]:
         if key != "loss_scale":
             raise unknown_setting("fp16", key, ["loss_scale"])
     scale = fp16.get("loss_scale", values.get("loss_scale", 512.0))
-    numbers = scale.values() if isinstance(scale, Mapping) else [scale]
-    if scale != "dynamic" and not all(
-        isinstance(number, (int, float)) and 0 < number < math.inf for number in numbers
-    ):
-        raise UserError(
-            f"setting 'loss_scale' in the config: '{scale}' is neither a positive number nor "
-            "'dynamic'"
-        )
+    from pftrack.training.optimizer import check_loss_scale  # with torch
+
+    check_loss_scale(scale)
     # mm's fp16 concerns modules that ask for it, and of the release's none does (docs/training.md).
     return {"states_fp16": bool(fp16) or kind == "Fp16OptimizerHook", "loss_scale": scale}
 

@@ -125,6 +125,27 @@ def _check_value(name: str, key: str, value: Any, parameter: Tensor | None) -> N
         raise ValueError(f"{key} of {name} is negative")
 
 
+def check_loss_scale(scale: Any) -> None:
+    """Whether a ``loss_scale`` is one: a number above 0, 'dynamic', or torch's own settings.
+
+    Raises:
+        UserError: it is not.
+    """
+    numbers = scale.values() if isinstance(scale, Mapping) else [scale]
+    if scale != "dynamic" and not all(
+        type(number) in (int, float) and 0 < number < math.inf for number in numbers
+    ):
+        raise UserError(
+            f"setting 'loss_scale' in the config: '{scale}' is neither a positive number nor "
+            "'dynamic'"
+        )
+    if isinstance(scale, Mapping):
+        try:
+            torch.amp.GradScaler("cpu", **scale)
+        except (TypeError, AssertionError) as error:
+            raise UserError(f"setting 'loss_scale' in the config: {error}") from None
+
+
 class LossScaler:
     """torch's GradScaler; disabled (the identity) unless the precision is fp16.
 

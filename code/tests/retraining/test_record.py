@@ -63,6 +63,7 @@ def test_the_record_and_the_manifest_publish_the_same_numbers():
         ("[" * 100_000, "recursion"),
         ("[]", "it is not an object"),
         ({"version": 1}, "it has no 'about'"),
+        ({"version": True, "about": "x", "stages": [stage_json()]}, "version True is not 1"),
         ({"version": 2, "about": "x", "stages": [stage_json()]}, "version 2 is not 1"),
         ([stage_json(), stage_json(config="b.py")], "two stages have the name 'f1'"),
         ([stage_json(), stage_json(name="f3")], "two stages have the config"),

@@ -7,7 +7,7 @@ refine by the past -> forecast the future -> summarise -> keep -> move into the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -92,7 +92,10 @@ class Cam3DTracker(nn.Module):
         super().__init__()
         accept(stated, "Cam3DTracker")
         accept(train_cfg or {}, "train_cfg", read=("pts",))
-        self.bbox_coder = build_model(pts_bbox_head.get("bbox_coder") or {"type": "BoxCoder"})
+        coder = pts_bbox_head.get("bbox_coder") or {"type": "BoxCoder"}
+        if not isinstance(coder, Mapping):
+            raise UserError(f"bbox_coder of the head in the config is no dict: {coder!r:.80}")
+        self.bbox_coder = build_model(coder)
         self.pc_range = tuple(self.bbox_coder.pc_range)
         parts = {
             "pts_bbox_head": pts_bbox_head,
@@ -108,6 +111,7 @@ class Cam3DTracker(nn.Module):
         self.img_backbone = build_model(img_backbone)
         self.img_neck = build_model(img_neck)
         self.criterion = build_model(loss or {"type": "TrackingLoss"}, num_classes=num_classes)
+        check_arguments(SpatialTemporalReasoner, spatial_temporal_reason or {})
         self.STReasoner = SpatialTemporalReasoner(
             **{
                 "num_classes": num_classes,
