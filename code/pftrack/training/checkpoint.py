@@ -94,7 +94,7 @@ class ResumeState(Position, frozen=True):
     seed: int
     scaler: dict[str, int | float]
     skipped_in_row: Count
-    rng: list[dict[str, Any]]
+    rng: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1)]
 
 
 class RunRecord(msgspec.Struct, frozen=True):

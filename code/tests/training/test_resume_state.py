@@ -60,6 +60,7 @@ SPOILED: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         "make no sense",
     ),
     "no random states": (put("resume", "rng", value=7), "make no sense"),
+    "an empty list of random states": (put("resume", "rng", value=[]), "make no sense"),
     "negative epoch": (
         put("resume", "epoch", value=-1),
         r"Expected `int` >= 0 - at `\$.resume.epoch`",
