@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -55,6 +56,10 @@ def execute(path: Path, out: Path, fast: bool = False, timeout: int = 900) -> fl
         problem = f"{error.ename}: {error.evalue}"
     except (CellTimeoutError, DeadKernelError) as error:
         problem = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    except KeyboardInterrupt:
+        # The client may have begun to wait for a reply; nobody will, and Python would say so last.
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+        raise
     with atomic(out / path.name) as file:
         nbformat.write(notebook, file)
     if problem is not None:
