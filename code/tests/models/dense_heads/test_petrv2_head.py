@@ -94,6 +94,7 @@ def test_settings_are_checked_as_those_of_the_head_below() -> None:
         build_model({**config, "depth_nun": 4})
 
 
+@pytest.mark.slow
 def test_the_demos_configuration_trains_and_tracks(
     demo_data: Path, demo_infos: dict[str, Path], tmp_path: Path
 ) -> None:
