@@ -120,6 +120,7 @@ def _read_boxes(path: Path, poses: list[np.ndarray], rect2imu: np.ndarray) -> di
         if not 0 <= frame < len(poses):
             raise UserError(f"{where}: frame {frame} has no line in oxts/{path.name}")
         height, width, length, x, y, z, turn = values[1:]
+        _check_angles(where, turn)
         # The camera's y axis points down; a heading of 0 looks along its x axis.
         local = np.eye(4)
         local[:3, 3] = (x, y - height / 2, z)
@@ -140,6 +141,7 @@ def _read_poses(path: Path) -> list[np.ndarray]:
         if len(words) < 6:
             raise UserError(f"{path}, line {number}: {len(words)} fields, 6 or more are wanted")
         rows.append(_numbers(f"{path}, line {number}", words[:6]))
+        _check_angles(f"{path}, line {number}", *rows[-1][3:])
     if not rows:
         raise UserError(f"{path} is empty")
     scale = math.cos(math.radians(rows[0][0]))
@@ -157,6 +159,12 @@ def _read_poses(path: Path) -> list[np.ndarray]:
     for pose in poses:
         pose[:3, 3] -= start
     return poses
+
+
+def _check_angles(where: str, *angles: float) -> None:
+    for angle in angles:
+        if abs(angle) > 2 * math.pi:
+            raise UserError(f"{where}: an angle of {angle:g}: the benchmark's are in radians")
 
 
 def _euler(roll: float, pitch: float, yaw: float) -> np.ndarray:

@@ -128,6 +128,21 @@ def test_kittis_text_labels(dataset: Path, tmp_path: Path, monkeypatch: pytest.M
                 assert abs(np.dot(a["rotation"], b["rotation"])) > 0.999 and a["name"] == b["name"]
 
 
+@pytest.mark.parametrize(("file", "column"), [("label_02", 16), ("oxts", 5)])
+def test_kittis_angles_are_radians(
+    file: str, column: int, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "training"
+    write_kitti(dataset, source)
+    path = source / file / "0000.txt"
+    first, *rest = path.read_text().splitlines()
+    words = first.split()
+    words[column] = "90"
+    path.write_text("\n".join([" ".join(words), *rest]))
+    with pytest.raises(UserError, match=r"0000\.txt, line 1: an angle of 90: .* in radians"):
+        run(monkeypatch, "kitti", source, tmp_path / "own", "--every", 5)
+
+
 @pytest.fixture(scope="module")
 def logs(dataset: Path) -> Path:
     """The generated data as Argoverse 2 has its logs."""
