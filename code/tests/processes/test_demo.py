@@ -10,7 +10,6 @@ import pytest
 
 from pftrack.commands import demo_stages as demo
 from pftrack.commands.demo_stages import Stage, run_demo, stages, summary
-from pftrack.errors import UserError
 from pftrack.paths import CODE
 
 
@@ -45,11 +44,10 @@ def test_finished_stages_are_not_run_again(story, capfd: pytest.CaptureFixture) 
 
 
 def test_a_stage_that_failed_or_changed_is_run_again(story) -> None:
-    with pytest.raises(SystemExit) as failed:
-        story("raise SystemExit(3)")
-    assert failed.value.code == 3
-    with pytest.raises(UserError, match="stopped at 'two'"):
-        story("raise SystemExit(2)")
+    for status in (3, 2):
+        with pytest.raises(SystemExit) as failed:
+            story(f"raise SystemExit({status})")
+        assert failed.value.code == status
     assert story("") == ["first", "second", "second", "second"]
 
 

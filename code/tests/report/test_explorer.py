@@ -14,7 +14,10 @@ from pftrack.report.content import RunFacts
 from pftrack.report.render import write_report
 from pftrack.visualization.scenes import load_split
 
-pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason="no Chromium here to open a page with")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(EXECUTABLE is None, reason="no Chromium here to open a page with"),
+]
 STATE = "document.querySelector('.explorer').explorer"
 
 

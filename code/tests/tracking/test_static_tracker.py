@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from street_frames import config, frame
-from torch._dynamo.testing import CompileCounter
 
 from laboratory.parity.weights import fill
 from pftrack import load_tracker
@@ -48,6 +47,8 @@ def same(ordinary: Any, static: Any) -> int:
 
 @pytest.mark.slow
 def test_the_same_tracks_with_one_compilation_for_a_scene() -> None:
+    from torch._dynamo.testing import CompileCounter
+
     ordinary, static = pair(compile=False)
     counter = CompileCounter()  # compiles nothing: the graph runs as it was traced
     static._step = torch.compile(static.static_step, fullgraph=True, dynamic=False, backend=counter)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 
 from pftrack.datasets.augmentation import AugmentationConfig, draw_augmentation
 from pftrack.datasets.nuscenes_tracking_dataset import NuScenesTrackingDataset
@@ -21,16 +20,27 @@ from pftrack.errors import UserError
 from pftrack.models.layers.grid_mask import GridMask
 from pftrack.training.sampler import ResumableSampler
 
+pytestmark = pytest.mark.slow
 DRAWS = 4000
 LIKELY = 1e-3
 
 
 def same_distribution(a: Any, b: Any) -> bool:
+    from scipy import stats
+
     return stats.ks_2samp(np.asarray(a), np.asarray(b)).pvalue > LIKELY
 
 
 def uniform_counts(values: Any, count: int) -> bool:
+    from scipy import stats
+
     return stats.chisquare(np.bincount(values, minlength=count)).pvalue > LIKELY
+
+
+def likely_count(count: int, draws: int, probability: float) -> bool:
+    from scipy import stats
+
+    return stats.binomtest(count, draws, probability).pvalue > LIKELY
 
 
 @pytest.mark.parametrize("flip", [True, False])
@@ -51,7 +61,7 @@ def test_resize_crop_and_flip(flip: bool) -> None:
     wide = resize > 0.55
     assert same_distribution([a.crop[0] for a in drawn if a.resize > 0.55], left[wide])
     flips = sum(a.flip for a in drawn)
-    assert stats.binomtest(flips, DRAWS, 0.5).pvalue > LIKELY if flip else flips == 0
+    assert likely_count(flips, DRAWS, 0.5) if flip else flips == 0
 
 
 def rule_of_grid_mask(random: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -80,7 +90,7 @@ def test_grid_mask_covers_as_much_as_often() -> None:
     rule = np.random.default_rng(1)
     expected = [rule_of_grid_mask(rule, 32, 80) for _ in range(DRAWS)]
     empty = np.mean([m.all() for m in expected])
-    assert stats.binomtest(len(masked), DRAWS, 0.7 * (1 - empty)).pvalue > LIKELY
+    assert likely_count(len(masked), DRAWS, 0.7 * (1 - empty))
     assert same_distribution(
         [m.mean() for m in masked], [m.mean() for m in expected if not m.all()]
     )
