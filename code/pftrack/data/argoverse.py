@@ -29,6 +29,7 @@ import numpy as np
 from pftrack import geometry
 from pftrack.data.records import Box, KeyFrame, Pose, Recording, RigCamera
 from pftrack.errors import UserError
+from pftrack.extras import require
 
 INTRINSICS, MOUNTS = "calibration/intrinsics.feather", "calibration/egovehicle_SE3_sensor.feather"
 POSES, ANNOTATIONS = "city_SE3_egovehicle.feather", "annotations.feather"
@@ -120,14 +121,7 @@ def require_pyarrow() -> Any:
     Raises:
         UserError: it is not installed.
     """
-    try:
-        from pyarrow import feather
-    except ImportError as error:
-        raise UserError(
-            "Argoverse 2's tables take pyarrow, which is not installed here: 'make setup "
-            "RUNTIME=native ARGS=argoverse' adds it (150 MB) to the native environment"
-        ) from error
-    return feather
+    return require("pyarrow.feather", "argoverse", "an Argoverse 2 table")
 
 
 def read_table(path: Path, texts: tuple[str, ...], numbers: tuple[str, ...]) -> dict[str, Any]:

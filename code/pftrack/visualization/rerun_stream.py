@@ -18,6 +18,7 @@ from tqdm import tqdm
 from pftrack import geometry
 from pftrack.boxes import Boxes
 from pftrack.errors import UserError
+from pftrack.extras import require
 from pftrack.files import atomic_path
 from pftrack.frames import Frame
 from pftrack.visualization.rig import camera_names, layout
@@ -40,14 +41,7 @@ def require_rerun() -> Any:
     Raises:
         UserError: it is not installed.
     """
-    try:
-        import rerun
-    except ImportError as error:
-        raise UserError(
-            "Rerun is not installed here: 'make setup RUNTIME=native ARGS=rerun' adds it (700 MB) "
-            "to the native environment"
-        ) from error
-    return rerun
+    return require("rerun", "rerun", "a Rerun stream")
 
 
 def write_rrd(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import subprocess
 import sys
 from pathlib import Path
@@ -87,13 +86,6 @@ def test_without_a_screen_the_line_says_what_to_do(monkeypatch: pytest.MonkeyPat
 
 
 def test_without_rerun_the_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def no_rerun(name: str, *rest: object) -> object:
-        if name == "rerun":
-            raise ImportError(name)
-        return real(name, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(builtins, "__import__", no_rerun)
+    monkeypatch.setitem(sys.modules, "rerun", None)
     with pytest.raises(UserError, match="make setup RUNTIME=native ARGS=rerun"):
         rerun_stream.require_rerun()

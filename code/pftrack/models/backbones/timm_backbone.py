@@ -12,24 +12,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pftrack.errors import UserError
+from pftrack.extras import require
 from pftrack.registry import MODELS
-
-
-def require_timm() -> Any:
-    """timm's module.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        import timm
-    except ImportError as error:
-        raise UserError(
-            "TimmBackbone needs timm, which is not installed here: 'make setup RUNTIME=native "
-            "ARGS=timm' adds it (3 MB) to the native environment; a ResNet goes without "
-            "(type='mmdet.ResNet')"
-        ) from error
-    return timm
 
 
 @MODELS.register_module()
@@ -59,7 +43,9 @@ class TimmBackbone(nn.Module):
         options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        timm = require_timm()
+        timm = require(
+            *("timm", "timm", "TimmBackbone"), "; a ResNet goes without (type='mmdet.ResNet')"
+        )
         try:
             self.features = timm.create_model(
                 model_name,

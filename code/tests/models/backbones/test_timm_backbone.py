@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
+import sys
 from typing import Any
 
 import pytest
@@ -18,14 +18,7 @@ INSTALL = "timm is an optional part: make setup RUNTIME=native ARGS=timm"
 
 
 def test_without_timm_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    imported = builtins.__import__
-
-    def refuse(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name == "timm":
-            raise ImportError(name)
-        return imported(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
+    monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(UserError, match="make setup RUNTIME=native ARGS=timm") as error:
         build_model({"type": "TimmBackbone", "model_name": "resnet18"})
     assert "\n" not in str(error.value)
