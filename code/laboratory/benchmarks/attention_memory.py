@@ -17,24 +17,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from laboratory.measuring.record import Row
+
 CONFIG = "projects/configs/tracking/petr/f3_q500_800x320.py"
 FRAMES, CAMERAS, STRIDE = 3, 6, 16
 GIB = 2**30
 
 
-def run(argv: list[str]) -> int:
+def run(argv: list[str]) -> list[Row]:
     """Print the table; see the module's text."""
     parser = argparse.ArgumentParser(prog="bench.py attention_memory", description=__doc__)
     parser.add_argument("--sizes", nargs="+", default=["320x800", "640x1600"], metavar="HxW")
     parser.add_argument("--tracks", type=int, default=60, help="live tracks from frame 2 on")
     args = parser.parse_args(argv)
     print(f"{'':44s}{'fp32':>12s}{'bf16 autocast':>16s}")
+    rows = []
     for size in args.sizes:
         height, width = (int(n) for n in size.split("x"))
         for name, values in table(height, width, args.tracks).items():
             unit = "x  " if name.endswith("ratio") else "GiB"
             print(f"{size:10s}{name:34s}{values[0]:8.2f} {unit}{values[1]:12.2f} {unit}")
-    return 0
+            unit = unit.strip()
+            numbers = {f"fp32 {unit}": values[0], f"bf16 {unit}": values[1]}
+            rows.append(Row(f"{name}, {size}", numbers))
+    return rows
 
 
 def table(height: int, width: int, tracks: int) -> dict[str, list[float]]:

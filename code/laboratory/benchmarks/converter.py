@@ -9,64 +9,40 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
+from laboratory.measuring.record import CPU, PEAK, WALL, Row, Stopwatch
 from pftrack.memory import peak_memory
 from pftrack.nuscenes.versions import TRAINVAL
 
 TRAINVAL_SAMPLES = 34_149
 SIZES = tuple(TRAINVAL_SAMPLES // part for part in (16, 4, 2, 1))
+_TIMES = [f"{stage} {clock}" for stage in ("load", "convert") for clock in (WALL, CPU)]
 
 
-@dataclass
-class Measurement:
-    """One size; times in s."""
-
-    samples: int
-    annotations: int
-    load_wall: float
-    load_cpu: float
-    convert_wall: float
-    convert_cpu: float
-    peak_gb: float
-    files_gb: float
-
-
-def measure(root: Path, out: Path, workers: int) -> Measurement:
+def measure(root: Path, out: Path, workers: int) -> Row:
     """Load the tables below ``root`` and convert them; imports are not counted."""
     from nuscenes.utils import splits  # noqa: F401
 
     from pftrack.conversion.run import convert_tables
     from pftrack.nuscenes.tables import load_tables
 
-    before = _clock()
+    watch = Stopwatch()
     tables = load_tables(root, TRAINVAL, workers)
-    loaded = _clock()
+    loading, watch = watch.seconds(), Stopwatch()
     written = convert_tables(tables, root, out)
-    done = _clock()
-    return Measurement(
-        samples=sum(count for _, count in written),
-        annotations=len(tables.sample_annotation["token"]),
-        load_wall=loaded[0] - before[0],
-        load_cpu=loaded[1] - before[1],
-        convert_wall=done[0] - loaded[0],
-        convert_cpu=done[1] - loaded[1],
-        peak_gb=peak_memory() / 1e9,
-        files_gb=sum(path.stat().st_size for path, _ in written) / 1e9,
-    )
+    numbers = {
+        "annotations": float(len(tables.sample_annotation["token"])),
+        **{f"load {name}": value for name, value in loading.items()},
+        **{f"convert {name}": value for name, value in watch.seconds().items()},
+        PEAK: peak_memory() / 1e9,
+        "files GB": sum(path.stat().st_size for path, _ in written) / 1e9,
+    }
+    return Row(f"{sum(count for _, count in written)} samples", numbers)
 
 
-def _clock() -> tuple[float, float]:
-    """Wall and CPU seconds, finished child processes included."""
-    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return time.monotonic(), sum(u.ru_utime + u.ru_stime for u in usage)
-
-
-def run(argv: list[str]) -> int:
+def run(argv: list[str]) -> list[Row]:
     """Entry of ``tools/bench.py converter``."""
     parser = argparse.ArgumentParser(prog="bench.py converter", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="samples")
@@ -76,8 +52,9 @@ def run(argv: list[str]) -> int:
     from laboratory.demo_data.tables_only import table_chunks
     from pftrack.nuscenes.table_files import write_tables
 
-    heads = ("samples", "annot.", "load s", "(cpu)", "convert s", "(cpu)", "us/annot.")
-    print(("{:>10}" * 9).format(*heads, "peak GB", "files GB"), flush=True)
+    heads = ("annot.", "load s", "(cpu)", "convert s", "(cpu)", "us/annot.", "peak GB", "files GB")
+    print(" " * 14 + ("{:>10}" * 8).format(*heads), flush=True)
+    rows = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.keep or Path(temporary)
         for size in args.sizes:
@@ -86,18 +63,21 @@ def run(argv: list[str]) -> int:
                 write_tables(root / TRAINVAL, table_chunks(size))
             with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
                 job = (root, folder / f"infos-{size}", args.workers)
-                _print(pool.apply(_measure_quietly, job))
-    return 0
+                rows.append(pool.apply(_measure_quietly, job))
+            _print(rows[-1])
+    return rows
 
 
-def _measure_quietly(root: Path, out: Path, workers: int) -> Measurement:
+def _measure_quietly(root: Path, out: Path, workers: int) -> Row:
     # Pool processes may not have children of their own unless told so; the table readers are.
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
     return measure(root, out, workers)
 
 
-def _print(m: Measurement) -> None:
-    row = f"{m.samples:10d}{m.annotations:10d}{m.load_wall:10.1f}{m.load_cpu:10.1f}"
-    row += f"{m.convert_wall:10.1f}{m.convert_cpu:10.1f}"
-    row += f"{m.convert_cpu / max(m.annotations, 1) * 1e6:10.1f}{m.peak_gb:10.2f}{m.files_gb:10.2f}"
-    print(row, flush=True)
+def _print(row: Row) -> None:
+    n = row.numbers
+    text = f"{row.what:>14}{n['annotations']:10.0f}"
+    text += "".join(f"{n[name]:10.1f}" for name in _TIMES)
+    text += f"{n[_TIMES[-1]] / max(n['annotations'], 1) * 1e6:10.1f}"
+    text += f"{n[PEAK]:10.2f}{n['files GB']:10.2f}"
+    print(text, flush=True)

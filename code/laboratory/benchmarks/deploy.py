@@ -16,12 +16,13 @@ import itertools
 import json
 import multiprocessing
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from laboratory.measuring.record import CPU, PEAK, WALL, Row, Stopwatch
 
 CONFIGS = (
     "projects/configs/tracking/petr/f3_q5_800x320.py",
@@ -30,7 +31,7 @@ CONFIGS = (
 ENGINES = ("torch", "static", "onnx", "onnx-int8")
 
 
-def run(argv: list[str]) -> int:
+def run(argv: list[str]) -> list[Row]:
     """Entry of ``tools/bench.py deploy``."""
     parser = argparse.ArgumentParser(prog="bench.py deploy", description=__doc__)
     parser.add_argument("--configs", nargs="+", default=list(CONFIGS))
@@ -40,13 +41,14 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--profile", action="store_true", help="ONNX Runtime's time by operator")
     args = parser.parse_args(argv)
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         for config in args.configs:
-            _run_config(config, args, Path(folder) / Path(config).stem)
-    return 0
+            rows += _run_config(config, args, Path(folder) / Path(config).stem)
+    return rows
 
 
-def _run_config(config: str, args: argparse.Namespace, folder: Path) -> None:
+def _run_config(config: str, args: argparse.Namespace, folder: Path) -> list[Row]:
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         pool.apply(prepare, (config, args.tracks, folder))
@@ -65,12 +67,16 @@ def _run_config(config: str, args: argparse.Namespace, folder: Path) -> None:
             pipe.send("frame")
             best[engine] = [min(pair) for pair in zip(best[engine], pipe.recv(), strict=True)]
     reference = best[args.engines[0]][1]
+    rows = []
     for engine, (wall, cpu) in best.items():
         pipes[engine].send("end")
         peak, operators = pipes[engine].recv()
         print(f"{engine:10s}{wall:9.2f}{cpu:9.2f}{peak:9.2f}{reference / cpu:9.2f}")
         for name, seconds in operators:
             print(f"    {name:24s}{seconds:9.3f}")
+        numbers = {WALL: wall, CPU: cpu, PEAK: peak}
+        rows.append(Row(f"{Path(config).stem} {engine}", numbers))
+    return rows
 
 
 def prepare(config: str, tracks: int, folder: Path) -> None:
@@ -113,10 +119,10 @@ def serve(
     one_frame()
     pipe.send("ready")
     while pipe.recv() == "frame":
-        wall, cpu = time.perf_counter(), time.process_time()
+        watch = Stopwatch()
         one_frame()
-        pipe.send((time.perf_counter() - wall, time.process_time() - cpu))
-    pipe.send((peak_memory() / 2**30, finish()))
+        pipe.send(tuple(watch.seconds().values()))
+    pipe.send((peak_memory() / 1e9, finish()))
 
 
 def _engine(

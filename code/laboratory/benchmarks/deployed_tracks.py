@@ -14,11 +14,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from laboratory.measuring.record import WALL, Row
+
 ENGINES = ("torch", "static", "onnx")
 NEAR = 1e-4  # of a score to a threshold
 
 
-def run(argv: list[str]) -> int:
+def run(argv: list[str]) -> list[Row]:
     """Entry of ``tools/bench.py deployed_tracks``."""
     parser = argparse.ArgumentParser(prog="bench.py deployed_tracks", description=__doc__)
     parser.add_argument("--checkpoint", default="demo/f3_demo.pth")
@@ -32,7 +34,7 @@ def run(argv: list[str]) -> int:
         return _compare(args, Path(args.out or folder))
 
 
-def _compare(args: argparse.Namespace, folder: Path) -> int:
+def _compare(args: argparse.Namespace, folder: Path) -> list[Row]:
     from pftrack.checkpoints.fit import config_of_checkpoint
     from pftrack.checkpoints.reading import find_checkpoint
     from pftrack.config import load_config
@@ -44,14 +46,15 @@ def _compare(args: argparse.Namespace, folder: Path) -> int:
     thresholds = load_config(config).model["runtime_tracker"]
     levels = [thresholds["output_threshold"], thresholds["score_threshold"]]
     reference: dict[str, Any] = {}
+    rows = []
     header = f"{'engine':8}{'boxes':>8}{'same id':>9}{'near':>6}{'other':>7}{'same %':>9}"
     print(f"{header}{'centre m':>10}{'AMOTA':>8}{'AMOTP':>8}{'IDS':>6}{'wall s':>8}")
     for engine in args.engines:
         found = _track(engine, str(config), str(checkpoint), args, folder)
         boxes: dict[Any, Any] = {
             (token, box["tracking_id"]): box
-            for token, rows in read_results(found.result_path)
-            for box in rows
+            for token, boxes_of_frame in read_results(found.result_path)
+            for box in boxes_of_frame
         }
         reference = reference or boxes
         evaluation = evaluate_file(found.result_path, found.data_root, found.version, "val")
@@ -59,7 +62,9 @@ def _compare(args: argparse.Namespace, folder: Path) -> int:
         print(f"{engine:8}{_agreement(boxes, reference, levels)}", end="")
         print(f"{metrics['amota']:8.4f}{metrics['amotp']:8.4f}{metrics['ids']:6.0f}", end="")
         print(f"{found.wall_seconds:8.1f}", flush=True)
-    return 0
+        numbers = {name: float(metrics[name]) for name in ("amota", "amotp", "ids")}
+        rows.append(Row(engine, {**numbers, WALL: found.wall_seconds}))
+    return rows
 
 
 def _track(

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from laboratory.measuring.record import Row
+
 FRAMES, CAMERAS = 3, 6
 SETTINGS = {
     "800x320 test": ((320, 800), (0.47, 0.625), None),
@@ -48,7 +50,7 @@ def write_pictures(folder: Path, count: int, seed: int = 0) -> list[Path]:
     return paths
 
 
-def run(argv: list[str]) -> int:
+def run(argv: list[str]) -> list[Row]:
     """Entry of ``tools/bench.py loader``."""
     parser = argparse.ArgumentParser(prog="bench.py loader", description=__doc__)
     parser.add_argument("--clips", type=int, default=5, help="repetitions; the median counts")
@@ -68,12 +70,14 @@ def run(argv: list[str]) -> int:
         print(f"{count} JPEGs a clip, {size:.0f} kB each; CPU ms per clip, one thread")
         heads = ("setting", "reference", "ours", "ratio", "exact", "ratio", "normalise", "max diff")
         print("{:<16}{:>10}{:>8}{:>7}{:>8}{:>7}{:>11}{:>10}  differing".format(*heads), flush=True)
+        rows = []
         for name in SETTINGS:
-            print(_row(name, paths, args.clips), flush=True)
-    return 0
+            rows.append(_row(name, paths, args.clips))
+            print(_line(rows[-1]), flush=True)
+    return rows
 
 
-def _row(name: str, paths: list[Path], repetitions: int) -> str:
+def _row(name: str, paths: list[Path], repetitions: int) -> Row:
     from pftrack.datasets.augmentation import (
         AugmentationConfig,
         draw_augmentation,
@@ -98,10 +102,23 @@ def _row(name: str, paths: list[Path], repetitions: int) -> str:
     if np.abs(ours - expected).max() > 1e-6:
         raise RuntimeError("the exact path does not equal the reference chain")
     difference = (batch.img.int() - exact.img.int()).abs()
+    numbers = {
+        "reference CPU ms": reference_ms,
+        "ours CPU ms": torch_ms,
+        "exact CPU ms": exact_ms,
+        "normalise CPU ms": normalise_ms,
+        "largest difference": float(difference.max()),
+        "differing": float((difference > 0).float().mean()),
+    }
+    return Row(name, numbers)
+
+
+def _line(row: Row) -> str:
+    reference, ours, exact, normalise, largest, differing = row.numbers.values()
     return (
-        f"{name:<16}{reference_ms:>10.0f}{torch_ms:>8.0f}{reference_ms / torch_ms:>6.1f}x"
-        f"{exact_ms:>8.0f}{reference_ms / exact_ms:>6.1f}x{normalise_ms:>11.0f}"
-        f"{int(difference.max()):>10d}  {float((difference > 0).float().mean()):.1e}"
+        f"{row.what:<16}{reference:>10.0f}{ours:>8.0f}{reference / ours:>6.1f}x"
+        f"{exact:>8.0f}{reference / exact:>6.1f}x{normalise:>11.0f}"
+        f"{largest:>10.0f}  {differing:.1e}"
     )
 
 

@@ -14,6 +14,8 @@ import argparse
 import multiprocessing
 from typing import Any
 
+from laboratory.measuring.record import Row
+
 CONFIGS = (
     "petr/f1_q500_800x320",
     "petr/f1_q500_1600x640",
@@ -31,7 +33,7 @@ CONFIGS = (
 PRECISIONS = ("fp32", "bf16")
 
 
-def run(argv: list[str]) -> int:
+def run(argv: list[str]) -> list[Row]:
     """Entry of ``tools/bench.py memory``."""
     parser = argparse.ArgumentParser(prog="bench.py memory", description=__doc__)
     parser.add_argument("--configs", nargs="+", default=list(CONFIGS))
@@ -41,6 +43,7 @@ def run(argv: list[str]) -> int:
     columns = ("weights GiB", "peak GiB", "TFLOP", "ms")
     print(f"{'configuration':<26}{'':<6}" + "".join(f"{c:>13}" for c in columns))
     context = multiprocessing.get_context("spawn")
+    rows = []
     for config in args.configs:
         for precision in args.precisions:
             with context.Pool(1) as pool:
@@ -51,7 +54,9 @@ def run(argv: list[str]) -> int:
                 f"{cost.tflop:>13.2f}{milliseconds:>13.0f}",
                 flush=True,
             )
-    return 0
+            values = (cost.weights, cost.peak, cost.tflop, milliseconds)
+            rows.append(Row(f"{config} {precision}", dict(zip(columns, values, strict=True))))
+    return rows
 
 
 def measure(config: str, precision: str) -> Any:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from laboratory.measuring.record import Row
 from pftrack.evaluation.config import TrackingConfig, load_tracking_config
 from pftrack.memory import peak_memory
 from pftrack.nuscenes.versions import TRAINVAL
@@ -54,7 +55,7 @@ class Outcome:
         return sum(1 + len({c for c in curve["confidence"] if c == c}) for curve in curves)
 
 
-def run(argv: list[str]) -> int:
+def run(argv: list[str]) -> list[Row]:
     """Entry of ``tools/bench.py metrics``."""
     parser = argparse.ArgumentParser(prog="bench.py metrics", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[80, 320, 1280, 6000])
@@ -68,13 +69,14 @@ def run(argv: list[str]) -> int:
         "samples  gt boxes  predictions   fast s (tables)     GB   "
         "devkit s (tables)    GB  thresholds    devkit s, all  times  largest difference"
     )
+    rows = []
     for size in args.sizes:
         config = official
         if size > args.all_thresholds_up_to:
             config = with_thresholds(official, args.thresholds)
         with tempfile.TemporaryDirectory() as folder:
-            print(compare(Path(folder), size, args.objects, official, config), flush=True)
-    return 0
+            rows.append(compare(Path(folder), size, args.objects, official, config))
+    return rows
 
 
 def with_thresholds(config: TrackingConfig, count: int) -> TrackingConfig:
@@ -85,8 +87,8 @@ def with_thresholds(config: TrackingConfig, count: int) -> TrackingConfig:
 
 def compare(
     root: Path, samples: int, objects: float, official: TrackingConfig, config: TrackingConfig
-) -> str:
-    """Generate a data set, run both engines; one row of the table."""
+) -> Row:
+    """Generate a data set, run both engines; print one row of the table."""
     from nuscenes.utils.splits import val
 
     from laboratory.random_scenes import (
@@ -106,13 +108,22 @@ def compare(
     )
     devkit_all = theirs.load + theirs.metrics * everything.passes() / theirs.passes()
     fast_all = everything.load + everything.metrics
-    return (
+    print(
         f"{len(names) * FRAMES_PER_SCENE:7d}  {ours.gt_boxes:8d}  {ours.predictions:11d}  "
         f"{fast_all:7.1f} ({everything.load:6.1f})  {everything.peak_gb:5.2f}  "
         f"{theirs.load + theirs.metrics:8.1f} ({theirs.load:6.1f})  {theirs.peak_gb:5.2f}  "
         f"{config.num_thresholds:10d}  {'' if config is official else '~':>6}{devkit_all:9.1f}  "
-        f"{devkit_all / fast_all:5.0f}  {difference[0]:18.1e}"
+        f"{devkit_all / fast_all:5.0f}  {difference[0]:18.1e}",
+        flush=True,
     )
+    numbers = {
+        "fast CPU s": fast_all,
+        "fast peak GB": everything.peak_gb,
+        "devkit CPU s": devkit_all,
+        "devkit peak GB": theirs.peak_gb,
+        "largest difference": float(difference[0]),
+    }
+    return Row(f"{len(names) * FRAMES_PER_SCENE} samples", numbers)
 
 
 def alone(engine: Callable[[Path, Path, TrackingConfig], Outcome], *args: Any) -> Outcome:

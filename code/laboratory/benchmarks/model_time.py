@@ -1,10 +1,11 @@
-"""One training iteration of each step and one tracking frame at 320x800: time and memory.
+"""One training iteration of each step and one tracking frame: time and memory.
 
-    python tools/bench.py model_time [--tasks track f1 f3] [--tracks 300] [--size 320x800]
+    python tools/bench.py model_time [--tasks track f1 f3] [--precisions fp32 bf16]
 
-Each task runs in a process of its own, on the CPU, in float32, and reports wall time, CPU time and
-peak memory of its second repetition. A training iteration is forward, backward, gradient clipping
-and AdamW, with dropout, recomputed backbone blocks and channels-last weights, without GridMask.
+Each task runs in a process of its own, on the CPU, and reports wall time, CPU time and peak memory
+of its second repetition. A tracker is prepared as ``load_tracker`` does it. A training iteration is
+forward, backward, gradient clipping and AdamW, with dropout, recomputed backbone blocks and
+channels-last weights, without GridMask.
 There is no column for the original: a ratio counts only when both sides ran in one run.
 """
 
@@ -12,74 +13,70 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from pftrack.memory import peak_memory
+from laboratory.measuring.record import CPU, PEAK, WALL, Row, Stopwatch
 
 CONFIGS = {
     "track": "projects/configs/tracking/petr/f3_q500_800x320.py",
     "f1": "projects/configs/tracking/petr/f1_q500_800x320.py",
     "f3": "projects/configs/tracking/petr/f3_q500_800x320.py",
 }
-FRAMES = {"track": 1, "f1": 1, "f3": 3}
+FRAMES = {"f1": 1, "f3": 3}
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Seconds of wall and CPU time, peak resident memory in GB."""
-
-    wall: float
-    cpu: float
-    peak: float
-
-
-def run(argv: list[str]) -> int:
+def run(argv: list[str]) -> list[Row]:
     """Measure and print the table; see the module's text."""
     parser = argparse.ArgumentParser(prog="bench.py model_time", description=__doc__)
     parser.add_argument("--tasks", nargs="+", choices=list(CONFIGS), default=list(CONFIGS))
     parser.add_argument("--tracks", type=int, default=300, help="live tracks while tracking")
-    parser.add_argument("--size", default="320x800", metavar="HxW")
+    parser.add_argument("--sizes", nargs="+", default=["320x800"], metavar="HxW")
+    parser.add_argument("--precisions", nargs="+", choices=("fp32", "bf16"), default=["fp32"])
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args(argv)
-    height, width = (int(part) for part in args.size.split("x"))
-    print(f"{'task':8s}{'wall s':>9s}{'CPU s':>9s}{'peak GB':>9s}")
+    print(f"{'':24s}{WALL:>9s}{CPU:>9s}{PEAK:>9s}")
     context = multiprocessing.get_context("spawn")
-    for task in args.tasks:
-        with context.Pool(1) as pool:
-            cost = pool.apply(measure, (task, (height, width), args.tracks, args.threads))
-        print(f"{task:8s}{cost.wall:9.1f}{cost.cpu:9.1f}{cost.peak:9.1f}", flush=True)
-    return 0
+    rows = []
+    for size in args.sizes:
+        for task in args.tasks:
+            for precision in args.precisions:
+                job = (task, size, precision, args.tracks, args.threads)
+                with context.Pool(1) as pool:
+                    row = pool.apply(measure, job)
+                values = "".join(f"{row.numbers[name]:9.1f}" for name in (WALL, CPU, PEAK))
+                print(f"{row.what:24s}{values}", flush=True)
+                rows.append(row)
+    return rows
 
 
-def measure(task: str, size: tuple[int, int], tracks: int, threads: int) -> Cost:
+def measure(task: str, size: str, precision: str, tracks: int, threads: int) -> Row:
     """The second repetition of a task in this process."""
     import torch
 
-    from pftrack.config import load_config
-    from pftrack.registry import build_model
-
+    height, width = (int(part) for part in size.split("x"))
     torch.manual_seed(0)
     torch.set_num_threads(threads)
-    cfg = load_config(CONFIGS[task], ["model.use_grid_mask=False"])
-    model = build_model(cfg.model)
-    repeat = _tracking(model, size, tracks) if task == "track" else _training(model, size, task)
+    if task == "track":
+        repeat = _tracking((height, width), precision, tracks)
+    else:
+        repeat = _training((height, width), precision, task)
     repeat()
-    wall, cpu = time.perf_counter(), time.process_time()
+    watch = Stopwatch()
     repeat()
-    return Cost(
-        time.perf_counter() - wall,
-        time.process_time() - cpu,
-        peak_memory() / 2**30,
-    )
+    return Row(f"{task} {size} {precision}", watch.cost())
 
 
-def _training(model: Any, size: tuple[int, int], task: str) -> Any:
+def _training(size: tuple[int, int], precision: str, task: str) -> Callable[[], object]:
     import torch
 
     from laboratory.synthetic import noise_clip
+    from pftrack.config import load_config
+    from pftrack.models.acceleration import precision_context
+    from pftrack.registry import build_model
 
+    model = build_model(load_config(CONFIGS[task], ["model.use_grid_mask=False"]).model)
     model.to(memory_format=torch.channels_last)  # the training loop's default
     batch = noise_clip(size, FRAMES[task]).normalized()
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -88,23 +85,33 @@ def _training(model: Any, size: tuple[int, int], task: str) -> Any:
 
     def iteration() -> None:
         optimizer.zero_grad(set_to_none=True)
-        losses = model(batch)
-        sum(value for name, value in losses.items() if "loss" in name).backward()
+        with precision_context(precision, torch.device("cpu")):
+            losses = model(batch)
+        total: Any = sum(value for name, value in losses.items() if "loss" in name)
+        total.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 35)
         optimizer.step()
 
     return iteration
 
 
-def _tracking(model: Any, size: tuple[int, int], tracks: int) -> Any:
+def _tracking(size: tuple[int, int], precision: str, tracks: int) -> Callable[[], object]:
     import torch
 
     from laboratory.synthetic import noise_clip
+    from pftrack.models.acceleration import precision_context
+    from pftrack.tracking.api import load_tracker
 
     frame = noise_clip(size, 1).normalized().frame(0)
+    tracker = load_tracker(CONFIGS["track"], device="cpu", dtype=precision)
     # Random weights are sure of nothing: keep the first instances as tracks, whatever their score.
-    sure = replace(model.eval().thresholds, score_threshold=-1.0, record_threshold=-1.0)
-    _, memory = model.forward_track(frame, thresholds=sure)  # the first frame has no tracks yet
+    sure = replace(tracker.thresholds, score_threshold=-1.0, record_threshold=-1.0)
+
+    def step(memory: Any = None) -> Any:
+        with precision_context(precision, tracker.device):
+            return tracker.model.forward_track(frame, memory, sure)
+
+    _, memory = step()  # the first frame has no tracks yet
     kept = memory.tracks.select(torch.arange(min(tracks, len(memory.tracks))))
     memory = replace(memory, tracks=kept)
-    return lambda: model.forward_track(frame, memory, sure)
+    return lambda: step(memory)

@@ -16,17 +16,19 @@ from pathlib import Path
 
 import numpy as np
 
+from laboratory.measuring.record import Row
 from pftrack.nuscenes.versions import MINI, info_file_name
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 DEMO = Path("projects/configs/tracking/demo/f1_demo.py")
 
 
-def golden_runs(folder: Path, only: str) -> None:
+def golden_runs(folder: Path, only: str) -> list[Row]:
     """Print the distance of the total loss from each file's, by iteration, and seconds a step."""
     from laboratory.parity.check_trajectory import run_trajectory
     from laboratory.parity.run import golden_files
 
+    rows = []
     for golden in golden_files(folder, only):
         if golden.meta["float64"]:  # chaotic in float32 already
             continue
@@ -39,13 +41,17 @@ def golden_runs(folder: Path, only: str) -> None:
             distances = np.abs(losses / reference - 1)
             shown = " ".join(f"{d:8.1e}" for d in distances)
             print(f"  {precision}  {np.median(run.seconds):6.2f} s a step  {shown}", flush=True)
+            numbers = {"step s": float(np.median(run.seconds)), "distance": float(distances[-1])}
+            rows.append(Row(f"{golden.name} {precision}", numbers))
+    return rows
 
 
-def demo_runs(iterations: int) -> None:
+def demo_runs(iterations: int) -> list[Row]:
     """Print the mean loss by tenth of a demo training, and seconds a step."""
     from laboratory.benchmarks.train import make_data
     from pftrack.training.run import Request, run_training
 
+    rows = []
     print(f"\n{DEMO}: mean loss of each tenth of {iterations} iterations")
     with tempfile.TemporaryDirectory() as data:
         make_data(Path(data), (800, 450))
@@ -66,17 +72,17 @@ def demo_runs(iterations: int) -> None:
             shown = " ".join(f"{part.mean():8.3f}" for part in np.array_split(losses, 10))
             seconds = np.median([line["time"] for line in lines])
             print(f"  {precision}  {seconds:6.2f} s a step  {shown}", flush=True)
+            numbers = {"step s": float(seconds), "last loss": float(losses[-10:].mean())}
+            rows.append(Row(f"{DEMO.stem} {precision}", numbers))
+    return rows
 
 
-def run(argv: list[str]) -> int:
+def run(argv: list[str]) -> list[Row]:
     """Entry of ``tools/bench.py precision``."""
     parser = argparse.ArgumentParser(prog="bench.py precision", description=__doc__)
     parser.add_argument("golden", nargs="?", type=Path, help="default: none of these runs")
     parser.add_argument("--iterations", type=int, default=200, help="of the demo; 0: none")
     parser.add_argument("--only", default="h_run", help="golden files beginning with this")
     args = parser.parse_args(argv)
-    if args.golden:
-        golden_runs(args.golden, args.only)
-    if args.iterations:
-        demo_runs(args.iterations)
-    return 0
+    rows = golden_runs(args.golden, args.only) if args.golden else []
+    return rows + (demo_runs(args.iterations) if args.iterations else [])

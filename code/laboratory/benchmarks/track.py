@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from laboratory.measuring.record import Row
+
 CONFIGS = (
     "projects/configs/tracking/petr/f3_q500_800x320.py",
     "projects/configs/tracking/petr/f3_q500_1600x640.py",
@@ -51,7 +53,7 @@ class Measurement:
     scores: np.ndarray
 
 
-def run(argv: list[str]) -> int:
+def run(argv: list[str]) -> list[Row]:
     """Entry of ``tools/bench.py track``."""
     parser = argparse.ArgumentParser(prog="bench.py track", description=__doc__)
     parser.add_argument("--configs", nargs="+", default=list(CONFIGS))
@@ -72,14 +74,15 @@ def run(argv: list[str]) -> int:
     print(f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads", end=", ")
     print(torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU", end=", ")
     print(f"{args.clock} time")
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         frames = make_frames(Path(folder), args.frames + 1)
         for config in args.configs:
-            _run_config(config, frames, args)
-    return 0
+            rows += _run_config(config, frames, args)
+    return rows
 
 
-def _run_config(config: str, frames: list[Any], args: argparse.Namespace) -> None:
+def _run_config(config: str, frames: list[Any], args: argparse.Namespace) -> list[Row]:
     from laboratory.parity.weights import fill
     from pftrack.errors import UserError
     from pftrack.tracking.api import load_tracker
@@ -91,6 +94,7 @@ def _run_config(config: str, frames: list[Any], args: argparse.Namespace) -> Non
         fill(plain.model)
     weights = plain.model.state_dict()
     reference: Measurement | None = None
+    rows = []
     for option in args.options:
         try:
             tracker = load_tracker(
@@ -103,6 +107,10 @@ def _run_config(config: str, frames: list[Any], args: argparse.Namespace) -> Non
         measured = measure(tracker, frames, CLOCKS[args.clock])
         reference = reference or measured
         _print_row(option, measured, reference)
+        spent = {"frame": measured.total, **measured.seconds}
+        numbers = {f"{stage} {args.clock} ms": 1e3 * s for stage, s in spent.items()}
+        rows.append(Row(f"{Path(config).stem} {option}", numbers))
+    return rows
 
 
 def make_frames(folder: Path, count: int) -> list[Any]:

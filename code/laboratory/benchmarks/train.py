@@ -12,26 +12,14 @@ import argparse
 import json
 import multiprocessing
 import os
-import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
+from laboratory.measuring.record import PEAK, Row
 from pftrack.nuscenes.versions import MINI, info_file_name
 
 CONFIGS = Path("projects/configs/tracking")
 DEFAULT = ("demo/f1_demo", "demo/f3_demo", "petr/f1_q500_800x320")
-
-
-@dataclass
-class Measurement:
-    """Means over the measured iterations; seconds, GB."""
-
-    batch: int
-    step: float
-    waiting: float
-    peak_gb: float
-    device: str
 
 
 def measure(
@@ -41,7 +29,7 @@ def measure(
     warmup: int,
     overrides: list[str],
     device: str = "auto",
-) -> Measurement:
+) -> Row:
     """Train ``warmup + iterations`` steps and average the latter."""
     from pftrack.training.run import Request, run_training
 
@@ -65,13 +53,15 @@ def measure(
         lines = [json.loads(line) for line in log.read_text().splitlines()]
     steps = [line for line in lines if line.get("mode") == "train"][warmup:]
     mean = {key: sum(step[key] for step in steps) / len(steps) for key in ("time", "data_time")}
-    return Measurement(
-        batch=_batch_size(config, overrides),
-        step=mean["time"],
-        waiting=mean["data_time"],
-        peak_gb=steps[-1]["memory"] / 1024,
-        device=str(lines[0]["device"]),
-    )
+    batch = _batch_size(config, overrides)
+    numbers = {
+        "batch": float(batch),
+        "samples/s": batch / mean["time"],
+        "step s": mean["time"],
+        "waiting s": mean["data_time"],
+        PEAK: steps[-1]["memory"] / 1024,
+    }
+    return Row(f"{config} on {lines[0]['device']}", numbers)
 
 
 def _batch_size(config: str, overrides: list[str]) -> int:
@@ -91,7 +81,7 @@ def make_data(folder: Path, image_size: tuple[int, int], frames: int = 8) -> Non
     convert_folder(root, MINI, folder)
 
 
-def run(argv: list[str]) -> int:
+def run(argv: list[str]) -> list[Row]:
     """Entry of ``tools/bench.py train``."""
     parser = argparse.ArgumentParser(prog="bench.py train", description=__doc__)
     parser.add_argument("configs", nargs="*", help=f"default: {' '.join(DEFAULT)}; or a.b=c")
@@ -112,9 +102,11 @@ def run(argv: list[str]) -> int:
                 1, initializer=_like_a_main_process
             ) as pool:
                 job = (config, data, args.iterations, args.warmup, overrides)
-                rows.append((config, pool.apply(measure, job)))
-    _print(rows)
-    return 0
+                rows.append(pool.apply(measure, job))
+    print(f"\n{'':<32}" + "".join(f"{name:>12}" for name in rows[0].numbers))
+    for row in rows:
+        _print(row)
+    return rows
 
 
 def _like_a_main_process() -> None:
@@ -123,12 +115,5 @@ def _like_a_main_process() -> None:
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
 
 
-def _print(rows: list[tuple[str, Measurement]]) -> None:
-    heads = ("samples/s", "step s", "waiting", "peak GB")
-    print(f"\n{'configuration':<24}" + ("{:>12}" * 4).format(*heads), file=sys.stdout)
-    for config, m in rows:
-        print(
-            f"{config:<24}{m.batch / m.step:>12.2f}{m.step:>12.2f}{m.waiting / m.step:>12.1%}"
-            f"{m.peak_gb:>12.1f}"
-        )
-    print(f"on {rows[0][1].device}")
+def _print(row: Row) -> None:
+    print(f"{row.what:<32}" + "".join(f"{value:>12.2f}" for value in row.numbers.values()))

@@ -16,18 +16,12 @@ def loader_share(config: str, setting: Setting) -> Result:
         make_data(Path(folder), size, frames=2 if setting.small else 8)
         iterations = setting.repetitions(24)
         overrides = [] if setting.on_gpu else ["data.workers_per_gpu=0"]
-        measured = measure(
-            config,
-            Path(folder),
-            iterations,
-            1 if setting.small else 8,
-            overrides,
-            setting.device.type,
-        )
+        warmup = 1 if setting.small else 8
+        row = measure(config, Path(folder), iterations, warmup, overrides, setting.device.type)
     return Result(
         {
-            "step ms": milliseconds(measured.step),
-            "waiting": f"{measured.waiting / measured.step:.0%}",
-            "batch": measured.batch,
+            "step ms": milliseconds(row.numbers["step s"]),
+            "waiting": f"{row.numbers['waiting s'] / row.numbers['step s']:.0%}",
+            "batch": int(row.numbers["batch"]),
         }
     )
