@@ -112,7 +112,7 @@ def make_scenes(
     generate_dataset(root, SCENES_EACH, frames, seed=seed, version=MINI, visibility=visibility)
     tables = load_tables(root, MINI, 0)
     converter = Converter(tables, root)
-    infos = list(converter.infos(np.arange(len(tables.sample["token"]))))
+    infos = converter.infos(np.arange(len(tables.sample["token"])))
     write_infos(root / "infos.pkl", infos, MINI)
     cfg = load_config(config_file, [])
     options = {"ann_file": root / "infos.pkl", "data_root": root, "seed": seed}

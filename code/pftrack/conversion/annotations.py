@@ -1,8 +1,9 @@
-"""All annotations of a version at once: boxes, velocities and futures in the lidar frames."""
+"""Annotations as arrays: boxes, velocities and futures in the lidar frames."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -16,7 +17,7 @@ STATIC, LINEAR, OTHER = 0, 1, 2
 
 @dataclass
 class Annotations:
-    """Annotations grouped by sample; those of sample s are the rows ``slices[s]``.
+    """Annotations of some samples; those of the s-th of them are the rows ``slices[s]``.
 
     Attributes:
         row: [n] rows of the ``sample_annotation`` table.
@@ -43,58 +44,64 @@ class Annotations:
     future_type: np.ndarray
 
 
-def convert_annotations(
-    tables: Tables, lidar2ego: np.ndarray, ego2global: np.ndarray
-) -> Annotations:
-    """Convert every annotation.
+class AnnotationConverter:
+    """Converts annotations, those of some samples at a time: all futures at once take GBs.
 
     Args:
         lidar2ego, ego2global: [S, 4, 4] poses at the lidar's key frame of each sample.
     """
-    table = tables.sample_annotation
-    row = np.argsort(table["sample_row"], kind="stable")
-    sample = table["sample_row"][row]
-    bounds = np.searchsorted(sample, np.arange(len(tables.sample["token"]) + 1))
-    future, future_mask = _follow(table["next_row"], row)
-    # Two steps, as the devkit does it: differences at global coordinates keep their digits.
-    to_ego = geometry.invert_pose(ego2global)
-    to_lidar = geometry.invert_pose(lidar2ego)
 
-    def into_lidar(points: np.ndarray) -> np.ndarray:
-        """[n, k, 3] global points of each annotation's sample into its lidar frame."""
-        points = geometry.transform_points(points, to_ego[sample])
-        return geometry.transform_points(points, to_lidar[sample])
+    def __init__(self, tables: Tables, lidar2ego: np.ndarray, ego2global: np.ndarray) -> None:
+        self.tables = tables
+        # Two steps, as the devkit does it: differences at global coordinates keep their digits.
+        self.to_ego = geometry.invert_pose(ego2global)
+        self.to_lidar = geometry.invert_pose(lidar2ego)
+        sample = tables.sample_annotation["sample_row"]
+        self._order = np.argsort(sample, kind="stable")
+        bounds = np.arange(len(tables.sample["token"]) + 1)
+        self._bounds = np.searchsorted(sample, bounds, sorter=self._order)
+        self._names = [_class_name(name) for name in tables.category["name"]]
+        self._is_class = np.array([name in CLASSES for name in self._names], dtype=bool)
 
-    future_locs = into_lidar(table["translation"][future])
-    turn = geometry.quaternion_multiply(
-        geometry.matrix_to_quaternion(to_lidar[:, :3, :3]),
-        geometry.matrix_to_quaternion(to_ego[:, :3, :3]),
-    )
-    yaw = _tait_bryan_yaw(geometry.quaternion_multiply(turn[sample], table["rotation"][row]))
-    size = table["size"][row]
-    boxes = np.concatenate([future_locs[:, 0], size, geometry.yaw_to_rot(yaw)[:, None]], axis=1)
-    velocity = _global_velocity(tables)[row]
-    velocity[:, 2] = 0
-    velocity = geometry.rotate_vectors(velocity[:, None], to_ego[sample])
-    velocity = geometry.rotate_vectors(velocity, to_lidar[sample])[:, 0, :2]
-    category = tables.instance["category_row"][table["instance_row"][row]]
-    known = [_class_name(name) for name in tables.category["name"]]
-    is_class = np.array([name in CLASSES for name in known], dtype=bool)
-    points = table["num_lidar_pts"][row] + table["num_radar_pts"][row]
-    return Annotations(
-        row=row,
-        slices=[
-            slice(a, b) for a, b in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
-        ],
-        boxes=boxes,
-        velocity=velocity,
-        names=[known[c] for c in category.tolist()],
-        valid=(points > 0) & is_class[category] if len(row) else np.zeros(0, dtype=bool),
-        future=future,
-        future_mask=future_mask,
-        future_locs=future_locs,
-        future_type=_future_type(future_locs, future_mask, velocity, size),
-    )
+    def convert(self, samples: np.ndarray) -> Annotations:
+        """The annotations of the sample rows ``samples``."""
+        tables, table = self.tables, self.tables.sample_annotation
+        starts, ends = self._bounds[samples], self._bounds[samples + 1]
+        row = np.concatenate(
+            [self._order[a:b] for a, b in zip(starts, ends, strict=True)] or [np.zeros(0, np.int64)]
+        )
+        sample = table["sample_row"][row]
+        to_ego, to_lidar = self.to_ego[sample], self.to_lidar[sample]
+        future, future_mask = _follow(table["next_row"], row)
+        future_locs = geometry.transform_points(table["translation"][future], to_ego)
+        future_locs = geometry.transform_points(future_locs, to_lidar)
+        turn = geometry.quaternion_multiply(
+            geometry.matrix_to_quaternion(self.to_lidar[samples, :3, :3]),
+            geometry.matrix_to_quaternion(self.to_ego[samples, :3, :3]),
+        )
+        turn = np.repeat(turn, ends - starts, axis=0)
+        yaw = _tait_bryan_yaw(geometry.quaternion_multiply(turn, table["rotation"][row]))
+        size = table["size"][row]
+        boxes = np.concatenate([future_locs[:, 0], size, geometry.yaw_to_rot(yaw)[:, None]], axis=1)
+        velocity = _global_velocity(tables, row)
+        velocity[:, 2] = 0
+        velocity = geometry.rotate_vectors(velocity[:, None], to_ego)
+        velocity = geometry.rotate_vectors(velocity, to_lidar)[:, 0, :2]
+        category = tables.instance["category_row"][table["instance_row"][row]]
+        points = table["num_lidar_pts"][row] + table["num_radar_pts"][row]
+        bounds = np.append(0, np.cumsum(ends - starts)).tolist()
+        return Annotations(
+            row=row,
+            slices=[slice(a, b) for a, b in pairwise(bounds)],
+            boxes=boxes,
+            velocity=velocity,
+            names=[self._names[c] for c in category.tolist()],
+            valid=(points > 0) & self._is_class[category] if len(row) else np.zeros(0, dtype=bool),
+            future=future,
+            future_mask=future_mask,
+            future_locs=future_locs,
+            future_type=_future_type(future_locs, future_mask, velocity, size),
+        )
 
 
 def _class_name(category: str) -> str:
@@ -124,17 +131,17 @@ def _follow(next_row: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return future, mask
 
 
-def _global_velocity(tables: Tables) -> np.ndarray:
-    """[n, 3] m/s by rows of the table: central differences where both neighbours exist.
+def _global_velocity(tables: Tables, rows: np.ndarray) -> np.ndarray:
+    """[n, 3] m/s of rows of the table: central differences where both neighbours exist.
 
     NaN for objects seen once and across gaps (devkit ``NuScenes.box_velocity``).
     """
     table = tables.sample_annotation
-    rows = np.arange(len(table["token"]))
-    before = np.where(table["prev_row"] >= 0, table["prev_row"], rows)
-    after = np.where(table["next_row"] >= 0, table["next_row"], rows)
-    time = 1e-6 * tables.sample["timestamp"][table["sample_row"]]
-    elapsed = time[after] - time[before]
+    previous, following = table["prev_row"][rows], table["next_row"][rows]
+    before = np.where(previous >= 0, previous, rows)
+    after = np.where(following >= 0, following, rows)
+    time = 1e-6 * tables.sample["timestamp"]
+    elapsed = time[table["sample_row"][after]] - time[table["sample_row"][before]]
     neighbours = (before != rows).astype(int) + (after != rows)
     unknown = (neighbours == 0) | (elapsed > MAX_VELOCITY_GAP * neighbours)
     elapsed = np.where(unknown, np.nan, elapsed)

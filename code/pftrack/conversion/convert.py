@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pftrack import geometry
-from pftrack.conversion.annotations import (
-    Annotations,
-    convert_annotations,
-)
+from pftrack.conversion.annotations import AnnotationConverter, Annotations
 from pftrack.datasets.infos import Info
 from pftrack.errors import UserError
 from pftrack.nuscenes.facts import FUTURE_FRAMES, LIDAR
 from pftrack.nuscenes.tables import Tables
 
 MAX_SWEEPS = 10
+_BLOCK = 500  # samples whose poses and boxes are computed together
 
 
 class Converter:
-    """Makes infos of one nuScenes version; every pose and box is computed here, for all samples.
+    """Makes infos of one nuScenes version, poses and boxes of many samples at once.
 
     Args:
         root: folder that holds ``samples/``, as it shall appear in the infos' paths.
@@ -50,9 +48,9 @@ class Converter:
             raise UserError(f"table sample_data: sample '{token}' has no key frame of any camera")
         self.sweeps = self._sweep_rows(lidar)
         self.frame_idx = self._frame_numbers()
-        self.annotations: Annotations | None = None
+        self.annotations: AnnotationConverter | None = None
         if annotations:
-            self.annotations = convert_annotations(tables, lidar2ego, ego2global)
+            self.annotations = AnnotationConverter(tables, lidar2ego, ego2global)
             self.tokens = tables.sample_annotation["token"].astype(str)
 
     def samples_of(self, scenes: Iterable[str]) -> np.ndarray:
@@ -63,14 +61,22 @@ class Converter:
 
     def infos(self, samples: np.ndarray) -> Iterable[Info]:
         """The infos of the given sample rows, one by one."""
+        for start in range(0, len(samples), _BLOCK):
+            yield from self._block(samples[start : start + _BLOCK])
+
+    def _block(self, samples: np.ndarray) -> Iterator[Info]:
         # Row -1, of a camera without a key frame, gives a pose that nothing reads.
         cameras = {
             name: self._sensor2lidar(samples, self.key_data[name][samples])
             for name in self.tables.cameras
         }
         sweeps = [self._sensor2lidar(samples, rows) for rows in self.sweeps[:, samples]]
+        annotations = None if self.annotations is None else self.annotations.convert(samples)
         for at, sample in enumerate(samples.tolist()):
-            yield self._info(sample, at, cameras, sweeps)
+            info = self._info(sample, at, cameras, sweeps)
+            if annotations is not None:
+                info.update(self._annotation_fields(annotations, at))
+            yield info
 
     # ------------------------------------------------------------------ rows
 
@@ -139,7 +145,7 @@ class Converter:
             "ego2global_translation": pose["ego2global_translation"],
             "ego2global_rotation": pose["ego2global_rotation"],
             "timestamp": int(table["timestamp"][sample]),
-            "scene_token": table["scene_token"][sample].decode(),
+            "scene_token": self.tables.scene["token"][table["scene_row"][sample]].decode(),
             "frame_idx": int(self.frame_idx[sample]),
         }
         for name in self.tables.cameras:
@@ -151,8 +157,6 @@ class Converter:
             intrinsic = self.tables.calibrated_sensor["camera_intrinsic"][calibrated]
             camera["cam_intrinsic"] = np.array(intrinsic, dtype=np.float64)
             info["cams"][name] = camera
-        if self.annotations is not None:
-            info.update(self._annotation_fields(self.annotations, sample))
         return info
 
     def _path(self, row: int) -> str:
@@ -184,8 +188,8 @@ class Converter:
             "sensor2lidar_translation": sensor2lidar[:3, 3].copy(),
         }
 
-    def _annotation_fields(self, annotations: Annotations, sample: int) -> dict[str, Any]:
-        part = annotations.slices[sample]
+    def _annotation_fields(self, annotations: Annotations, at: int) -> dict[str, Any]:
+        part = annotations.slices[at]
         table, rows = self.tables.sample_annotation, annotations.row[part]
         fields: dict[str, Any] = {
             "gt_boxes": annotations.boxes[part],

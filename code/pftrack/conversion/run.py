@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,8 +19,9 @@ from pftrack.nuscenes.splits import lacking, scenes_of_split, split_name
 from pftrack.nuscenes.tables import Tables, load_tables, tables_size
 from pftrack.nuscenes.versions import INFO_TAG, SPLITS, TEST, info_file_name
 
-# Pickle protocol of the original's files; any Python 3 reads it.
-_PROTOCOL = 4
+# Any Python 3 reads it. It numbers what is referred to later, so that numbers can be used anew.
+_PROTOCOL = 3
+_BATCH = 100  # infos that share their texts in an info file
 
 
 def convert_folder(
@@ -117,11 +119,9 @@ def convert_tables(
             print(f"no scene of the {name} split: no file for it")
             continue
         stream = converter.infos(samples)
-        infos = list(track(stream, len(samples), name) if track else stream)
         path = Path(out_dir) / info_file_name(tables.version, name, extra_tag)
-        write_infos(path, infos, tables.version)
-        written.append((path, len(infos)))
-        del infos, stream  # GBs: gone before the next split is made
+        write_infos(path, track(stream, len(samples), name) if track else stream, tables.version)
+        written.append((path, len(samples)))
     return written
 
 
@@ -141,8 +141,34 @@ def scenes_with_images(tables: Tables, root: str | Path) -> set[str]:
     return {name for i, name in enumerate(tables.scene["name"]) if i not in incomplete}
 
 
-def write_infos(path: Path, infos: list[Info], version: str) -> None:
-    """Write an info file; it appears under its name only when it is whole."""
+def write_infos(path: Path, infos: Iterable[Info], version: str) -> None:
+    """Write an info file; it appears under its name only when it is whole.
+
+    The file is one pickle of ``{"infos": [...], "metadata": {"version": ...}}``, written as the
+    infos come: its list grows by batches, and what one batch has memorised gives way to the next.
+    """
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer, _PROTOCOL)
+
+    def dump(value: Any) -> None:
+        """The value by itself, without the pickle's head and its last opcode."""
+        buffer.seek(0)
+        buffer.truncate()
+        pickler.dump(value)
+        with buffer.getbuffer() as content:
+            file.write(content[len(head) : -len(pickle.STOP)])
+
     with atomic(path, "wb") as file:
-        content = {"infos": infos, "metadata": {"version": version}}
-        pickle.dump(content, file, protocol=_PROTOCOL)
+        head = pickle.PROTO + bytes([_PROTOCOL])
+        file.write(head + pickle.EMPTY_DICT)
+        dump("infos")
+        file.write(pickle.EMPTY_LIST + pickle.MARK)
+        for number, info in enumerate(infos, start=1):
+            dump(info)
+            if number % _BATCH == 0:
+                file.write(pickle.APPENDS + pickle.MARK)
+                pickler.clear_memo()
+        file.write(pickle.APPENDS + pickle.SETITEM)
+        dump("metadata")
+        dump({"version": version})
+        file.write(pickle.SETITEM + pickle.STOP)

@@ -59,17 +59,32 @@ _COLUMNS = {
         *("prev", "next", "num_lidar_pts", "num_radar_pts"),
     ),
 }
+# Which columns hold the tokens of a table: (table, column, whether one may be empty).
+_LINKS = {
+    "scene": [("sample", "scene_token", False)],
+    "sample": [
+        ("sample_data", "sample_token", False),
+        ("sample_annotation", "sample_token", False),
+    ],
+    "ego_pose": [("sample_data", "ego_pose_token", False)],
+    "calibrated_sensor": [("sample_data", "calibrated_sensor_token", False)],
+    "category": [("instance", "category_token", False)],
+    "instance": [("sample_annotation", "instance_token", False)],
+    "sample_annotation": [("sample_annotation", "prev", True), ("sample_annotation", "next", True)],
+}
 Row = Mapping[str, Any]
 Columns = dict[str, Any]
 
 
 @dataclass
 class Tables:
-    """The tables of one nuScenes version; ``x_row`` columns hold row numbers (-1: none).
+    """The tables of one nuScenes version; ``x_row`` columns hold row numbers (-1: none) and stand
+    in place of the tokens of other tables.
 
     ``sample_data`` has the rows of cameras at key frames and all rows of LIDAR_TOP, with the
-    further columns ``channel``; ``cameras`` are the channels of cameras, in the order of the
-    network. Without annotations (test split) those tables are empty.
+    further columns ``channel``; ``ego_pose`` those that they refer to, without tokens; ``cameras``
+    are the channels of cameras, in the order of the network. Without annotations (test split) those
+    tables are empty.
     """
 
     version: str
@@ -311,39 +326,27 @@ class TokenIndex:
 
 
 def resolve_tokens(tables: Tables) -> None:
-    """Add the ``x_row`` columns: tokens of other tables as row numbers."""
-    index = {
-        name: TokenIndex(name, getattr(tables, name)["token"])
-        for name in _COLUMNS
-        if name != "sensor"
-    }
-    links = [
-        ("sample", "scene_token", "scene", False),
-        ("sample_data", "sample_token", "sample", False),
-        ("sample_data", "ego_pose_token", "ego_pose", False),
-        ("sample_data", "calibrated_sensor_token", "calibrated_sensor", False),
-        ("instance", "category_token", "category", False),
-        ("sample_annotation", "sample_token", "sample", False),
-        ("sample_annotation", "instance_token", "instance", False),
-        ("sample_annotation", "prev", "sample_annotation", True),
-        ("sample_annotation", "next", "sample_annotation", True),
-    ]
-    for table, column, target, optional in links:
-        columns = getattr(tables, table)
-        tokens = columns[column]
-        name = column.removesuffix("_token") + "_row"
-        columns[name] = index[target].rows(table, column, tokens, optional)
+    """Put ``x_row`` columns in place of tokens of other tables, and keep used ego poses only."""
+    for target, links in _LINKS.items():
+        index = TokenIndex(target, getattr(tables, target)["token"])
+        for table, column, optional in links:
+            columns = getattr(tables, table)
+            name = column.removesuffix("_token") + "_row"
+            columns[name] = index.rows(table, column, columns.pop(column), optional)
     _check_chain("sample_annotation", tables.sample_annotation, _times(tables))
     data = tables.sample_data
     channels = tables.calibrated_sensor["channel"]
     data["channel"] = np.array([channels[row] for row in data["calibrated_sensor_row"]])
     # Camera rows between key frames were not read: only the lidar's chain is followed.
     lidar = data["channel"] == LIDAR
+    previous = data.pop("prev")[lidar]
     data["prev_row"] = np.full(len(lidar), -1)
-    data["prev_row"][lidar] = index["sample_data"].rows(
-        "sample_data", "prev", data["prev"][lidar], optional=True
+    data["prev_row"][lidar] = TokenIndex("sample_data", data["token"]).rows(
+        "sample_data", "prev", previous, optional=True
     )
     _check_chain("sample_data", data, data["timestamp"])
+    used, data["ego_pose_row"] = np.unique(data["ego_pose_row"], return_inverse=True)
+    tables.ego_pose = {name: tables.ego_pose[name][used] for name in ("translation", "rotation")}
 
 
 def _times(tables: Tables) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ import numpy as np
 import pytest
 
 from pftrack.conversion.annotations import LINEAR, OTHER, STATIC, _future_type
-from pftrack.conversion.run import convert_folder, convert_tables, write_infos
-from pftrack.datasets.infos import load_infos
+from pftrack.conversion.convert import Converter
+from pftrack.conversion.run import _BATCH, convert_folder, convert_tables, write_infos
+from pftrack.datasets.infos import load_infos, read_pickle
 from pftrack.errors import UserError
 from pftrack.nuscenes.table_files import iter_rows
 from pftrack.nuscenes.tables import load_tables
@@ -210,3 +213,56 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises((pickle.PicklingError, AttributeError)):
         write_infos(path, [{"bad": lambda: None}], "v1.0-mini")
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_an_info_file_is_written_as_infos_come(tmp_path: Path) -> None:
+    """What has been written is let go, and the file is one pickle of all infos."""
+    alive: list[weakref.ref[np.ndarray]] = []
+    most = 0
+
+    def infos(keep: bool = True) -> Iterator[dict[str, Any]]:
+        nonlocal most
+        for number in range(2 * _BATCH + 50):
+            array = np.full((2, 3), float(number))
+            if keep:
+                alive.append(weakref.ref(array))
+                most = max(most, sum(ref() is not None for ref in alive))
+            yield {"token": str(number), "boxes": array, "again": array, "lidar_path": "a/b"}
+
+    path = tmp_path / "infos.pkl"
+    write_infos(path, infos(), "v1.0-mini")
+    assert most <= _BATCH + 2
+    for content in (pickle.loads(path.read_bytes()), read_pickle(path)):
+        assert content["metadata"] == {"version": "v1.0-mini"} and len(content) == 2
+        assert_same(content["infos"], list(infos(False)), "infos")
+        assert all(info["boxes"] is info["again"] for info in content["infos"])
+    write_infos(path, [], "v1.0-mini")
+    assert pickle.loads(path.read_bytes()) == {"infos": [], "metadata": {"version": "v1.0-mini"}}
+
+
+def test_infos_do_not_depend_on_what_is_computed_together(
+    nuscenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = load_tables(nuscenes, "v1.0-trainval")
+    samples = np.arange(len(tables.sample["token"]))
+    together = list(Converter(tables, nuscenes).infos(samples))
+    monkeypatch.setattr("pftrack.conversion.convert._BLOCK", 3)
+    assert pickle.dumps(list(Converter(tables, nuscenes).infos(samples))) == pickle.dumps(together)
+    assert not list(Converter(tables, nuscenes).infos(samples[:0]))
+
+
+def test_tables_keep_what_is_used(nuscenes: Path) -> None:
+    """Ego poses of radars and of cameras between key frames are not kept."""
+
+    def add(rows: list[dict[str, Any]]) -> None:
+        rows.insert(0, {**rows[0], "token": "f" * 32, "translation": [9.0, 9.0, 9.0]})
+
+    before = load_tables(nuscenes, "v1.0-trainval")
+    edit(nuscenes, "ego_pose", add)
+    after = load_tables(nuscenes, "v1.0-trainval")
+    assert len(after.ego_pose["translation"]) == len(before.ego_pose["translation"])
+    rows = after.sample_data["ego_pose_row"]
+    np.testing.assert_array_equal(
+        after.ego_pose["translation"][rows],
+        before.ego_pose["translation"][before.sample_data["ego_pose_row"]],
+    )
