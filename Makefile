@@ -39,6 +39,7 @@ BASELINE ?= 0## 1: eval sets tracking by detection over the tracker's own boxes 
 SCENES ?=## scene names, separated by commas; default: all
 SPLIT ?= val## a name or a file of scene names; without it data and training take what they always took
 ENGINE ?= torch## what runs the network of eval: torch, static (fixed shapes) or onnx (ONNX Runtime)
+STREAMS ?= 1## scenes that each process of eval tracks at once, their images in one backbone call
 FORMAT ?=## of an export: onnx (default) or torch; of videos: mp4 (default), gif, png, rrd, or several with commas
 SLOTS ?= 300## of an export: live tracks it can hold
 PRECISION ?= fp32## of an export: fp32 or fp16
@@ -63,7 +64,7 @@ NETRC ?=## file of credentials for the mirrors, used while building, in no layer
 
 # The names above; no shell is asked for them, since make would hand it the values.
 NAMES := RUNTIME IMAGE SIF VARIANT CUDA PYTHON DEVICE GPUS NNODES NODE_RANK MASTER_ADDR MASTER_PORT LOCAL_ADDR \
-  RES HEAD CONFIG WORK_DIR LOAD_FROM RESUME CKPT RESULT RESULTS METHOD BASELINE SCENES SPLIT ENGINE FORMAT SLOTS \
+  RES HEAD CONFIG WORK_DIR LOAD_FROM RESUME CKPT RESULT RESULTS METHOD BASELINE SCENES SPLIT ENGINE STREAMS FORMAT SLOTS \
   PRECISION NUSCENES VERSION WORKERS OUT ONLY TRAIN GOLDEN PORT ARGS TORCH_CUDA_ARCH_LIST MAX_JOBS BASE_IMAGE \
   DEBIAN_MIRROR PIP_INDEX_URL EXTRA_CA NETRC
 

@@ -40,7 +40,7 @@ reads() { # reads TARGET
     checkpoints) echo "ONLY ARGS" ;;
     inspect) echo "CKPT CONFIG ARGS" ;;
     train-*) echo "GPUS NNODES NODE_RANK MASTER_ADDR MASTER_PORT LOCAL_ADDR RES HEAD CONFIG WORK_DIR LOAD_FROM RESUME SPLIT NUSCENES VERSION ARGS" ;;
-    eval) echo "GPUS CKPT CONFIG WORK_DIR SPLIT ENGINE BASELINE NUSCENES VERSION ARGS" ;;
+    eval) echo "GPUS CKPT CONFIG WORK_DIR SPLIT ENGINE STREAMS BASELINE NUSCENES VERSION ARGS" ;;
     detect) echo "GPUS CKPT CONFIG WORK_DIR SPLIT NUSCENES VERSION ARGS" ;;
     export) echo "CKPT CONFIG FORMAT SLOTS PRECISION OUT ARGS" ;;
     doctor) echo "NUSCENES ARGS" ;;
@@ -126,6 +126,7 @@ check_values() {
   number WORKERS 0 256
   number MAX_JOBS 1 1024
   number SLOTS 1 100000
+  number STREAMS 1 1024
   if [ "$target$TRAIN" = reproduce1 ] && [ "$HEAD" != petr ]; then
     problem "HEAD=$HEAD: TRAIN=1 trains what the record lists (PETR); leave HEAD out, ARGS='--record FILE' takes another list"
   fi
@@ -318,6 +319,8 @@ build_command() {
       add_split
       # shellcheck disable=SC2153 # a variable of make's
       [ "$target" != eval ] || options+=(--engine "$ENGINE")
+      # shellcheck disable=SC2153
+      [ "$target" != eval ] || [ "$STREAMS" = 1 ] || options+=(--streams "$STREAMS")
       [ "$target$BASELINE" != eval1 ] || options+=(--baseline)
       add_config
       if [ -n "$WORK_DIR" ]; then

@@ -20,9 +20,12 @@ def main() -> int:
         action="store_true",
         help="set tracking by detection over the tracker's own boxes beside it",
     )
+    commands.add_streams_option(parser)
     args = parser.parse_args()
     tables = None if args.split == "test" else version_folder
-    run, work_dir = commands.run_checkpoint(args, "eval", tables, engine=args.engine)
+    run, work_dir = commands.run_checkpoint(
+        args, "eval", tables, engine=args.engine, streams=args.streams
+    )
     if args.split == "test":
         print(f"the test split has no annotations: results to submit are in {run.result_path}")
         return commands.status_of(run)

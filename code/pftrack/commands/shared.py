@@ -50,6 +50,16 @@ def add_job_options(parser: argparse.ArgumentParser, gpus: int = 1) -> None:
     )
 
 
+def add_streams_option(parser: argparse.ArgumentParser) -> None:
+    """``--streams`` of commands that track."""
+    parser.add_argument(
+        "--streams",
+        type=int,
+        default=1,
+        help="scenes that each process tracks at once, one backbone call for all (1)",
+    )
+
+
 def checkpoint_parser(description: str | None, task: str) -> argparse.ArgumentParser:
     """Arguments of a command that runs a checkpoint on a split.
 
@@ -70,12 +80,13 @@ def run_checkpoint(
     check: DataCheck | None = None,
     task: Any = "tracking",
     engine: Any = "torch",
+    streams: int = 1,
 ) -> tuple[InferenceRun, Path]:
     """Run what a :func:`checkpoint_parser` has parsed.
 
     Args:
         name: the beginning of the default work dir.  check: see :func:`run_inference`.
-        task, engine: see :class:`InferenceJob`.
+        task, engine, streams: see :class:`InferenceJob`.
 
     Returns:
         the run and the work dir.
@@ -86,7 +97,8 @@ def run_checkpoint(
     config = find_config(args.config, checkpoint)
     work_dir = args.work_dir or default_work_dir(checkpoint, name)
     print(f"configuration {config}, results in {work_dir}", flush=True)
-    job = replace(make_job(args, config, checkpoint, task), engine=engine)
+    job = make_job(args, config, checkpoint, task)
+    job = replace(job, engine=engine, streams=streams)
     if engine == "onnx":
         job = replace(job, deployment=str(_deployed(job, work_dir / "deployment")))
     return run_job(job, args, work_dir, check), work_dir

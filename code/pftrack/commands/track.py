@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from pftrack.commands.old_options import accept_old_options
@@ -22,6 +23,7 @@ def main() -> int:
     parser.add_argument("--format-only", action="store_true", help="only the results file")
     parser.add_argument("--out", type=Path, metavar="F.pkl", help="arrays of every frame as well")
     commands.add_job_options(parser)
+    commands.add_streams_option(parser)
     accept_old_options(parser, tracking=True)
     args = parser.parse_args()
     if args.out is not None and args.out.suffix not in (".pkl", ".pickle"):
@@ -38,7 +40,8 @@ def main() -> int:
     config = commands.find_config(args.config, checkpoint)
     folder = args.jsonfile_prefix or commands.default_work_dir(checkpoint, "test")
     check = version_folder if args.eval and args.split != "test" else None
-    run = commands.run_job(commands.make_job(args, config, checkpoint), args, folder, check)
+    job = replace(commands.make_job(args, config, checkpoint), streams=args.streams)
+    run = commands.run_job(job, args, folder, check)
     print(f"{run.frames} frames of {run.scenes} scenes: {run.result_path}")
     if args.out is not None:
         from pftrack.tracking.frame_arrays import write_pickle

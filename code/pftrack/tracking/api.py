@@ -5,6 +5,8 @@
     tracker = load_tracker("projects/configs/tracking/petr/f3_q5_800x320.py", "ckpts/f3.pth")
     for frame in frames:
         tracks = tracker.step(frame)
+
+Several streams at once, on one model: :func:`pftrack.tracking.streams.step_together`.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
+from torch import Tensor
 
 from pftrack.boxes import Boxes
 from pftrack.checkpoints.reading import load_into
@@ -85,6 +88,12 @@ class Tracker:
         """Where the model lives."""
         return self.model.reference_points.weight.device
 
+    def another_stream(self) -> Tracker:
+        """A tracker of another stream, on the same model and with the same thresholds."""
+        other = Tracker(self.model, self.images, self.classes, self.precision, self.stage)
+        other.thresholds = self.thresholds
+        return other
+
     def reset(self, sequence: int = 0) -> None:
         """Forget all tracks; ids and sequences start again.
 
@@ -125,10 +134,23 @@ class Tracker:
         Raises:
             UserError: images that cannot be read, or matrices of another shape.
         """
-        batch = self.batch(frame, arrays)
+        return self.step_batch(frame, self.batch(frame, arrays), observe)
+
+    def step_batch(
+        self,
+        frame: Frame,
+        batch: FrameBatch,
+        observe: Callable[[TrackOutput, FrameBatch], None] | None = None,
+        feats: list[Tensor] | None = None,
+    ) -> Boxes:
+        """:meth:`step_boxes` of what :meth:`batch` made of the frame.
+
+        Args:
+            feats: of the batch's images, where they are there already (:func:`step_together`).
+        """
         with acceleration.precision_context(self.precision, self.device):
             output, self.memory = self.model.forward_track(
-                batch, self.memory, self.thresholds, self.stage
+                batch, self.memory, self.thresholds, self.stage, feats
             )
         if observe is not None:
             observe(output, batch)

@@ -35,6 +35,10 @@ class InferenceJob:
         engine: what runs the network: ``torch``; ``static``: PyTorch with the step of fixed shapes;
             ``onnx``: ONNX Runtime.
         deployment: folder of the export that ``onnx`` runs.
+        streams: scenes that one process tracks at once, one backbone call for all.
+
+    Raises:
+        UserError: several streams for an engine or task that knows one only.
     """
 
     config: str
@@ -48,6 +52,16 @@ class InferenceJob:
     section: str | None = None
     engine: Literal["torch", "static", "onnx"] = "torch"
     deployment: str | None = None
+    streams: int = 1
+
+    def __post_init__(self) -> None:
+        if self.streams < 1:
+            raise UserError(f"--streams {self.streams}: at least one")
+        if self.streams > 1 and (self.engine, self.task) != ("torch", "tracking"):
+            raise UserError(
+                f"--streams {self.streams}: only tracking by the engine torch takes several scenes "
+                f"at once, not {self.task} by the engine {self.engine}"
+            )
 
 
 def build_split(job: InferenceJob) -> Any:

@@ -161,12 +161,11 @@ def work_on_scenes(
     store: SceneStore,
     report: Report,
 ) -> None:
-    """Run some scenes one after another, storing each when it is finished."""
+    """Run some scenes, as many at once as the job says, storing each when it is finished."""
     from pftrack.tracking.scene_runner import SceneRunner
 
-    runner = SceneRunner(job, dataset, device)
-    for scene in scenes:
-        store.save(scene, runner.run(scene, report))
+    for scene, result in SceneRunner(job, dataset, device).run(scenes, report):
+        store.save(scene, result)
 
 
 def _run_processes(

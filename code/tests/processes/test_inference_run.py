@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,6 +87,44 @@ def test_two_processes_write_the_same_file(job: InferenceJob, whole: Path, tmp_p
     run = run_inference(job, ["cpu", "cpu"], tmp_path)
     assert run.result_path.read_bytes() == whole.read_bytes()
     assert run.frames == 12 and run.scenes == 2 and run.seconds["backbone"] > 0
+
+
+def near(value: Any) -> Any:
+    if isinstance(value[0] if isinstance(value, list) else value, list):
+        return [near(part) for part in value]
+    return pytest.approx(value, abs=1e-3)
+
+
+@pytest.mark.parametrize("streams", [2, 4])
+def test_scenes_at_once_have_the_same_results(
+    job: InferenceJob, tmp_path: Path, streams: int
+) -> None:
+    """Three scenes of 6, 4 and 2 frames: with two streams the last takes a place that is free."""
+    (name,) = (o.partition("=")[2] for o in job.overrides if "ann_file" in o)
+    content = pickle.loads(Path(name).read_bytes())
+    for info in content["infos"][10:]:
+        info["scene_token"] = "f" * 32
+    (tmp_path / "infos.pkl").write_bytes(pickle.dumps(content))
+    job = replace(job, overrides=(*job.overrides, f"data.val.ann_file={tmp_path / 'infos.pkl'}"))
+    run = run_inference(job, ["cpu"], tmp_path / "one")
+    at_once = run_inference(replace(job, streams=streams), ["cpu"], tmp_path / "several")
+    one, several = (json.loads(r.result_path.read_text())["results"] for r in (run, at_once))
+    assert list(one) == list(several)
+    for token, boxes in one.items():
+        for box, other in zip(boxes, several[token], strict=True):
+            for key, value in box.items():
+                # To the last digits: for more images a CPU may add in another order.
+                assert other[key] == (value if isinstance(value, str) else near(value)), key
+    assert (at_once.frames, at_once.scenes, at_once.boxes) == (12, 3, run.boxes)
+    assert at_once.seconds.keys() == run.seconds.keys() and run.boxes > 20
+
+
+def test_several_scenes_at_once_are_for_tracking_by_torch(job: InferenceJob) -> None:
+    for changes in ({"engine": "onnx"}, {"engine": "static"}, {"task": "detection"}):
+        with pytest.raises(UserError, match="--streams 2: only tracking by the engine torch"):
+            replace(job, streams=2, **changes)
+    with pytest.raises(UserError, match="--streams 0: at least one"):
+        replace(job, streams=0)
 
 
 def test_killed_run_continues_and_writes_the_same_file(

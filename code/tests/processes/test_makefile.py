@@ -118,6 +118,8 @@ def test_help_lists_every_target_and_every_variable_with_its_default():
         (["data", "WORKERS=100000"], "WORKERS=100000: must be between 0 and 256"),
         (["data", "CKPT=f3_all/final.pth"], "make data does not read CKPT: it reads NUSCENES"),
         (["eval", "GPUS=0", "CKPT=f3_all/final.pth", "SCENES=a"], "does not read SCENES"),
+        (["eval", "GPUS=0", "STREAMS=0"], "STREAMS=0: must be between 1 and 1024"),
+        (["detect", "GPUS=0", "STREAMS=2"], "does not read STREAMS"),
         (["eval", "GPUS=0", "CKPT=-f"], "CKPT=-f: a value does not begin with a dash"),
         (["demo", "OUT=a\nb"], "OUT: a line break in a value"),
         (["test", "ARGS=-k 'a"], "ARGS=-k 'a: a quote is not closed"),
@@ -216,6 +218,9 @@ def test_checkpoint_is_found_below_checkpoints(project: Path):
     done = run(project, "-n", "eval", "CKPT=f3_all/final.pth", "GPUS=0")
     file = project / "checkpoints" / "f3_all" / "final.pth"
     assert f"--read {file} eval python tools/eval.py {file} --gpus 0" in done.stdout
+    assert "--streams" not in done.stdout
+    done = run(project, "-n", "eval", "CKPT=f3_all/final.pth", "GPUS=0", "STREAMS=4")
+    assert "--engine torch --streams 4" in done.stdout
 
 
 def test_settings_of_the_machine_come_from_dotenv_and_lose_to_the_command_line(project: Path):

@@ -242,6 +242,7 @@ class Cam3DTracker(nn.Module):
         memory: StreamMemory | None = None,
         thresholds: Thresholds | None = None,
         stage: StageTimer = untimed,
+        feats: list[Tensor] | None = None,
     ) -> tuple[TrackOutput, StreamMemory]:
         """Track one more frame of a stream.
 
@@ -251,6 +252,7 @@ class Cam3DTracker(nn.Module):
             memory: what the stream's last frame returned; None: the stream begins.
             thresholds: None: the configuration's.
             stage: called with a stage's name, gives the context that the stage runs in.
+            feats: of the frame's images, where they are there already (:meth:`extract_feats`).
 
         Returns:
             the reported tracks, and the memory for the next frame.
@@ -263,8 +265,9 @@ class Cam3DTracker(nn.Module):
                 tracks = self.move(tracks, memory.last, frame.pose)
             past = Past.recall(memory.head, memory.last, frame.pose)
             instances = self.with_detection_queries(tracks)
-        with stage("backbone"):
-            feats = self.extract_feats(frame.img)
+        if feats is None:
+            with stage("backbone"):
+                feats = self.extract_feats(frame.img)
         with stage("head"):
             seen = self.detect(feats, frame, instances, past=past)
             instances = self.remember(instances, seen)
