@@ -10,10 +10,12 @@ from msgspec import Meta
 
 from pftrack.errors import UserError
 from pftrack.files import read_json
+from pftrack.nuscenes.versions import SPLITS
 from pftrack.paths import CHECKPOINTS_DIR
 
 Reported = Literal["split", "AMOTA", "AMOTP", "MOTA", "MOTP", "recall", "IDS"]
 Text = Annotated[str, Meta(min_length=1)]
+_SPLITS = {split for splits in SPLITS.values() for split in splits}
 MANIFEST = CHECKPOINTS_DIR / "manifest.json"
 
 
@@ -43,9 +45,9 @@ class PublishedFile:
     kind: Text
     verified: bool = False
     config: str | None = None
-    published: dict[Reported, str | Annotated[float, Meta(ge=0, le=1e6)]] = field(
-        default_factory=dict
-    )
+    published: Annotated[
+        dict[Reported, str | Annotated[float, Meta(ge=0, le=1e6)]], Meta(min_length=2)
+    ] = field(default_factory=dict)
     optional: bool = False
     size: Annotated[int, Meta(ge=0)] | None = None
     sha256: str | None = None
@@ -105,10 +107,15 @@ def load_manifest(path: Path = MANIFEST) -> Manifest:
             unsafe = "\\" in name or ":" in name or not name.isprintable()
             if pure.is_absolute() or ".." in pure.parts or unsafe or not pure.parts:
                 raise UserError(f"the manifest '{path}' names a path outside its folder: {name!r}")
-        for metric, value in file.published.items():
-            if isinstance(value, str) != (metric == "split"):
-                raise UserError(
-                    f"the manifest '{path}': 'published' of {file.name}: {metric} is {value!r}: "
-                    "a split's name, and numbers as metrics, expected"
-                )
+        if file.published:
+            _check_published(path, file)
     return manifest
+
+
+def _check_published(path: Path, file: PublishedFile) -> None:
+    for metric, value in ({"split": "none"} | file.published).items():
+        if (value not in _SPLITS) if metric == "split" else isinstance(value, str):
+            raise UserError(
+                f"the manifest '{path}': 'published' of {file.name}: {metric} is {value!r}: "
+                f"a split ({', '.join(sorted(_SPLITS))}), and numbers as metrics, expected"
+            )

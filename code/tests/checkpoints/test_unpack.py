@@ -158,7 +158,12 @@ def test_malformed_manifest(tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    "published", [{"a": 1}, {"AMOTA": "high"}, {"AMOTA": math.nan}, {"split": 3}]
+    "published",
+    [
+        *({"split": "val", "a": 1}, {"split": "val", "AMOTA": "high"}, {"split": 3, "AMOTA": 0.4}),
+        *({"split": "val", "AMOTA": math.nan}, {"split": "vla", "AMOTA": 0.4}),
+        *({}, {"split": "val"}, {"AMOTA": 0.4}, {"AMOTA": 0.4, "AMOTP": 1.3}),
+    ],
 )
 def test_published_numbers_are_known_metrics(tmp_path: Path, published: dict[str, Any]) -> None:
     content = json.loads(MANIFEST.read_text())
