@@ -169,7 +169,7 @@ def _saved_bytes(model: Any, precision: Any) -> Iterator[Callable[[], int]]:
     import torch
 
     from pftrack.models.backbones import vovnet
-    from pftrack.models.layers import attention, transformer
+    from pftrack.models.layers import transformer
 
     kept: dict[int, Any] = {}
     own = {p.untyped_storage()._cdata for p in [*model.parameters(), *model.buffers()]}
@@ -178,7 +178,7 @@ def _saved_bytes(model: Any, precision: Any) -> Iterator[Callable[[], int]]:
         kept[tensor.untyped_storage()._cdata] = tensor
         return tensor
 
-    modules = (vovnet, attention, transformer)
+    modules = (vovnet, transformer)
     real = transformer.checkpoint
 
     def counted(function: Any, *args: Any, **kwargs: Any) -> Any:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from pftrack.errors import UserError
+from pftrack.models.acceleration import full_precision
 from pftrack.registry import MODELS
+
+# Weights of attention that are computed at a time where there is dropout on a CPU.
+PART = 1 << 22
 
 
 @MODELS.register_module(name=["MultiheadAttention", "PETRMultiheadAttention"])
@@ -103,12 +108,102 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float)
     Returns:
         [B, heads, N, d]
     """
-    if dropout and q.device.type == "cpu" and torch.is_grad_enabled():
-        # The fused CPU kernel has no dropout; recompute instead of keeping [N, S] per head.
-        return checkpoint(
-            F.scaled_dot_product_attention, q, k, v, mask, dropout, use_reentrant=False
-        )
-    return F.scaled_dot_product_attention(q, k, v, mask, dropout)
+    plain = q.device.type != "cpu" or torch.compiler.is_compiling()
+    if plain or not dropout:
+        return F.scaled_dot_product_attention(q, k, v, mask, dropout)
+    # The fused CPU kernel has no dropout.
+    shape = q.shape[:2]
+    if mask is not None:
+        mask = mask.expand(*shape, -1, k.shape[2]).flatten(0, 1)
+    q, k, v = (x.flatten(0, 1) for x in (q, k, v))
+    with full_precision(q):  # the types are chosen already
+        return _DropoutAttention.apply(q, k, v, mask, dropout).unflatten(0, shape)
+
+
+class _DropoutAttention(torch.autograd.Function):
+    """:func:`attend` of M heads in parts that stay in the cache.
+
+    Nothing of the weights' size is kept: the backward pass computes them anew, and draws anew, from
+    the same seed, which of them are dropped.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float
+    ) -> Tensor:
+        """q: [M, N, d].  k, v: [M, S, d].  mask: [M, 1 or N, S] bool.  Returns [M, N, d]."""
+        seed = int(torch.randint(2**62, ()))
+        draws = _Draws(dropout, seed)
+        out = v.new_empty(len(q), q.shape[1], v.shape[2])
+        for part in _parts(q, k):
+            weights = _softmax_weights(q[part], k[part], None if mask is None else mask[part])
+            out[part] = draws.drop(weights) @ (v[part] * draws.scale)
+        ctx.save_for_backward(q, k, v, mask)
+        ctx.dropout, ctx.seed = dropout, seed
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of the three inputs."""
+        q, k, v, mask = ctx.saved_tensors
+        draws = _Draws(ctx.dropout, ctx.seed)
+        d_q, d_k, d_v = (torch.empty_like(x) for x in (q, k, v))
+        for part in _parts(q, k):
+            weights = _softmax_weights(q[part], k[part], None if mask is None else mask[part])
+            dropped = draws.next(weights.shape)
+            scaled = grad[part] * draws.scale
+            d_weights = (scaled @ v[part].transpose(1, 2)).masked_fill_(dropped, 0)
+            d_logits = torch.ops.aten._softmax_backward_data(d_weights, weights, -1, weights.dtype)
+            d_q[part] = d_logits @ (k[part] * _temperature(q))
+            d_k[part] = d_logits.transpose(1, 2) @ (q[part] * _temperature(q))
+            d_v[part] = weights.masked_fill_(dropped, 0).transpose(1, 2) @ scaled
+        return d_q, d_k, d_v, None, None
+
+
+def _parts(q: Tensor, k: Tensor) -> Iterator[slice]:
+    """Slices of the M heads of :data:`PART` weights at a time, or of one head."""
+    step = max(1, PART // (q.shape[1] * k.shape[1]))
+    return (slice(start, start + step) for start in range(0, len(q), step))
+
+
+class _Draws:
+    """Which weights are dropped, a sequence that follows from the seed.
+
+    Args:
+        dropout: probability, rounded to a multiple of 2**-16: four draws are one random number,
+            and take as long as one of ``bernoulli_``.
+
+    Attributes:
+        scale: of the weights that stay.
+    """
+
+    def __init__(self, dropout: float, seed: int) -> None:
+        self.threshold = round(dropout * 2**16)
+        self.scale = 1 / (1 - self.threshold / 2**16)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def next(self, shape: Sequence[int]) -> Tensor:
+        """The next ones, bool of this shape, True = dropped."""
+        size = math.prod(shape)
+        numbers = torch.empty((size + 3) // 4, dtype=torch.int64)
+        numbers.random_(-(2**63), None, generator=self.generator)
+        return (numbers.view(torch.int16)[:size] < self.threshold - 2**15).view(*shape)
+
+    def drop(self, weights: Tensor) -> Tensor:
+        """``weights`` with zeros, in place."""
+        return weights.masked_fill_(self.next(weights.shape), 0)
+
+
+def _softmax_weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
+    """Weights [M, N, S] in the type of ``q``."""
+    logits = (q * _temperature(q)) @ k.transpose(1, 2)
+    if mask is not None:
+        logits = logits.masked_fill_(~mask, float("-inf"))
+    return logits.softmax(-1)
+
+
+def _temperature(q: Tensor) -> float:
+    return q.shape[-1] ** -0.5
 
 
 def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pftrack.errors import UserError
+from pftrack.models.layers import attention
 from pftrack.models.layers.attention import MultiheadAttention, record_attention
 from pftrack.models.layers.frustum import (
     frustum_points,
@@ -28,8 +29,8 @@ D = 32
 
 
 def transformer(**layer: object) -> torch.nn.Module:
-    attention = {"type": "MultiheadAttention", "embed_dims": D, "num_heads": 4, "dropout": 0.1}
-    layers = {"type": "PETRTransformerDecoderLayer", "attn_cfgs": attention,
+    attending = {"type": "MultiheadAttention", "embed_dims": D, "num_heads": 4, "dropout": 0.1}
+    layers = {"type": "PETRTransformerDecoderLayer", "attn_cfgs": attending,
               "feedforward_channels": 64, **layer}  # fmt: skip
     decoder = {"type": "PETRTransformerDecoder", "num_layers": 2, "transformerlayers": layers}
     return build_model({"type": "PETRTransformer", "decoder": decoder})
@@ -73,6 +74,31 @@ def test_dropout_keeps_no_weights_for_the_backward_pass() -> None:
     assert max(sizes) <= key.numel()  # the weights would be 8 x 4096 x 4 heads
     out.sum().backward()
     assert query.grad is not None
+
+
+def test_gradients_of_attention_with_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr(attention, "PART", 2 * 5 * 7)  # two heads at a time
+    q, k, v = (torch.randn(1, 3, n, 4, dtype=torch.float64).requires_grad_() for n in (5, 7, 7))
+    mask = torch.arange(7)[None, None, None] < 6
+
+    def attend(*qkv: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(1)
+        return attention.attend(*qkv, mask, 0.3)
+
+    assert torch.autograd.gradcheck(attend, (q, k, v))
+    assert torch.equal(attend(q, k, v), attend(q, k, v))
+    v.data[:, :, 6] = 1e6
+    assert attend(q, k, v).abs().max() < 1e3
+
+
+def test_dropout_of_attention_is_as_likely_as_stated() -> None:
+    torch.manual_seed(0)
+    q, k, v = torch.zeros(1, 1, 400, 4), torch.zeros(1, 1, 1000, 4), torch.ones(1, 1, 1000, 1)
+    kept = attention.attend(q, k, v, None, 0.1)  # each is the sum of 1000 weights of 1 / 1000
+    assert abs(float(kept.mean()) - 1) < 0.003  # nine of its standard deviations
+    assert 0.008 < float(kept.std()) < 0.013  # sqrt(0.1 / 0.9 / 1000) = 0.0105
+    torch.testing.assert_close(attention.attend(q, k, v, None, 0.0), torch.ones_like(kept))
 
 
 def test_decoder_permutes_with_its_queries_and_normalises_each_output() -> None:
