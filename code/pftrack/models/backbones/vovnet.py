@@ -6,6 +6,7 @@ State-dict names are those of detectron2-style checkpoints (``stem.stem_1/conv.w
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from pftrack.errors import UserError
 from pftrack.registry import MODELS
 
 STAGES = ("stage2", "stage3", "stage4", "stage5")
+# On a CPU a larger map is fresh memory in every block, and costs its pages as well as its cache.
+GROUP_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -165,8 +168,13 @@ class VoVNet(nn.Module):
             + conv("stem_3", spec.stem[1], spec.stem[2], stride=2)
         )
         in_ch = spec.stem[2]
+        # Entries of a stage's largest map for each pixel of the image: the stem's is at half size.
+        self._entries = {"stem": max(spec.stem) / 4}
         for i, stage in enumerate(STAGES):
             conv_ch, out_ch = spec.stage_conv_ch[i], spec.stage_out_ch[i]
+            self._entries[stage] = (max(in_ch, out_ch) + spec.layer_per_block * conv_ch) / 4 ** (
+                i + 2
+            )
             members: list[tuple[str, nn.Module]] = []
             if i > 0:
                 members.append(("Pooling", nn.MaxPool2d(3, stride=2, ceil_mode=True)))
@@ -196,17 +204,57 @@ class VoVNet(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Images [B, 3, H, W] to feature maps [B, C, h, w], finest first."""
-        x = self.stem(x)
-        outputs = {"stem": x}
-        for name in STAGES:
-            recompute = name in self.checkpoint_stages and self.training and torch.is_grad_enabled()
-            for module in getattr(self, name):
-                if recompute and isinstance(module, OSABlock):
-                    x = checkpoint(module, x, use_reentrant=False)
-                else:
-                    x = module(x)
-            outputs[name] = x
-        return [outputs[name] for name in outputs if name in self.out_features]
+        grouped = self._may_group(x)
+        outputs = {}
+        groups = [x]
+        for name in ("stem", *STAGES):
+            if grouped:
+                groups = _regroup(groups, max(1, int(GROUP_BYTES / self._largest_map(name, x))))
+            # Every group goes as soon as it has been read.
+            groups = [self._run_stage(name, groups.pop(0)) for _ in range(len(groups))]
+            if name in self.out_features:
+                outputs[name] = _cat(groups)
+        return list(outputs.values())
+
+    def _may_group(self, x: Tensor) -> bool:
+        """Whether images may go through a stage apart: the same numbers in less memory, on a CPU.
+
+        Not where a batch norm reads them all.
+        """
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
+            return False
+        return not any(isinstance(m, _BatchNorm) and m.training for m in self.modules())
+
+    def _largest_map(self, name: str, x: Tensor) -> float:
+        """Bytes that one of the images ``x`` has in a stage, at most in one tensor."""
+        half = torch.is_autocast_enabled(x.device.type)
+        entry = 2 if half else x.element_size()
+        return self._entries[name] * math.prod(x.shape[-2:]) * entry
+
+    def _run_stage(self, name: str, x: Tensor) -> Tensor:
+        """One stage on some images."""
+        recompute = name in self.checkpoint_stages and self.training and torch.is_grad_enabled()
+        for module in getattr(self, name):
+            if recompute and isinstance(module, OSABlock):
+                x = checkpoint(module, x, use_reentrant=False)
+            else:
+                x = module(x)
+        return x
+
+
+def _regroup(groups: list[Tensor], size: int) -> list[Tensor]:
+    """The images of ``groups`` [b, C, h, w] in groups of ``size``; smaller ones become one only
+    where whole ones fit."""
+    images = len(groups[0])
+    if images > size:
+        return [part for group in groups for part in group.split(size)]
+    several = size // images
+    return [_cat(groups[i : i + several]) for i in range(0, len(groups), several)]
+
+
+def _cat(groups: list[Tensor]) -> Tensor:
+    """All images in one tensor."""
+    return groups[0] if len(groups) == 1 else torch.cat(groups)
 
 
 @MODELS.register_module()

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from pftrack.errors import UserError
+from pftrack.models.backbones import vovnet
 from pftrack.models.backbones.vovnet import SPECS, EffectiveSE, VoVNet, VoVNetCP
 from pftrack.models.necks.fpn import CPFPN, FPN
 
@@ -58,6 +59,33 @@ def test_recomputed_blocks_give_the_same_gradients() -> None:
     recomputed = gradient()
     model.checkpoint_stages = frozenset()
     torch.testing.assert_close(gradient(), recomputed)
+
+
+def test_images_in_groups_give_the_same_maps_and_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = VoVNetCP(SMALL, out_features=("stage2", "stage5")).train()
+    images, sizes = torch.randn(5, 3, 64, 96), []
+    model.stage2.OSA2_1.register_forward_hook(lambda module, args, out: sizes.append(len(out)))
+
+    def run(group_bytes: int) -> list[torch.Tensor]:
+        monkeypatch.setattr(vovnet, "GROUP_BYTES", group_bytes)
+        model.zero_grad()
+        sizes.clear()
+        maps = model(images)
+        in_forward = sizes.copy()
+        sum(m.square().sum() for m in maps).backward()
+        sizes[:] = in_forward
+        return [*maps, model.stem[0].weight.grad.clone()]
+
+    whole = run(1 << 30)
+    assert sizes == [5]
+    for group_bytes, expected in ((1, [1] * 5), (2 * 16 * 24 * 4 * 304, [2, 2, 1])):
+        torch.testing.assert_close(run(group_bytes), whole, rtol=1e-4, atol=1e-5)
+        assert sizes == expected
+    model.norm_eval = False
+    model.train()  # batch statistics are of all images
+    run(1)
+    assert sizes == [5]
 
 
 def test_frozen_stages_and_norms() -> None:
