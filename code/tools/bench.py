@@ -54,6 +54,8 @@ def main() -> int:
     name, *arguments = words
     if name not in modules:
         raise UserError(f"no benchmark '{name}': one of {', '.join(modules)}")
+    if {"-h", "--help"} & set(arguments):
+        print(parser.format_help())  # the options of all; the benchmark adds its own and ends
     return run(name, arguments, options)
 
 
