@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import fields as dataclass_fields
+from dataclasses import is_dataclass
 
 import pytest
 import torch
 from training_toy import ToyModel, config
 
 from pftrack.errors import UserError
-from pftrack.paths import REPOSITORY
+from pftrack.paths import CODE, REPOSITORY
+from pftrack.training import settings
 from pftrack.training.mm_config import read_settings, setting_paths
 from pftrack.training.optimizer import LossScaler, build_optimizer
 from pftrack.training.sampler import ResumableSampler
@@ -62,6 +65,17 @@ def test_a_configuration_of_the_original_is_read():
     evaluation, helpers = settings.notes
     assert "evaluation.pipeline (evaluation is streaming tracking" in evaluation
     assert "nothing reads: point_cloud_range, voxel_size (helper variables" in helpers
+
+
+def test_every_setting_is_read():
+    """A field that no module of the package asks for would be a setting without effect."""
+    sources = (p for p in (CODE / "pftrack").rglob("*.py") if p.name != "settings.py")
+    read = set(re.findall(r"\.(\w+)\b", "\n".join(path.read_text() for path in sources)))
+    schema = [c for c in vars(settings).values() if isinstance(c, type) and is_dataclass(c)]
+    fields = {
+        f.name for c in schema if c.__module__ == settings.__name__ for f in dataclass_fields(c)
+    }
+    assert "log_interval" in fields and not fields - read
 
 
 @pytest.mark.parametrize(
