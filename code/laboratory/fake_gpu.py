@@ -27,6 +27,7 @@ from laboratory.synthetic import noise_clip
 from pftrack import models  # noqa: F401 (registers the components)
 from pftrack.config import load_config
 from pftrack.models.acceleration import DTYPES, fuse_conv_bn
+from pftrack.models.backbones.vovnet import VoVNet
 from pftrack.models.box_coder import denormalize_bbox
 from pftrack.models.layers import attention
 from pftrack.models.losses import tracking_loss
@@ -223,6 +224,7 @@ def _stand_ins(device: str) -> Iterator[None]:
             stack.enter_context(patch.object(Tensor, name, _tolerant(getattr(Tensor, name))))
         if device == "cpu":
             stack.enter_context(patch.object(nn.LayerNorm, "forward", _layer_norm_fp32))
+            stack.enter_context(patch.object(VoVNet, "_may_group", lambda *_: False))
         yield
 
 
