@@ -21,7 +21,8 @@ from laboratory.demo_data.rig import (
     build_lidar,
     yaw_matrix,
 )
-from laboratory.demo_data.shapes import build_body
+from laboratory.demo_data.shapes import Signals, build_body
+from laboratory.demo_data.signals import signals_at
 from laboratory.demo_data.town import Town
 from laboratory.demo_data.traffic import (
     ANNOTATED_RANGE,
@@ -35,7 +36,6 @@ SCENE_DISTANCE = 900_000_000  # us
 DRAWN_RANGE = 80.0  # m for objects
 SCENERY_RANGE = 110.0  # m
 JPEG_QUALITY = 90
-STRIDE_LENGTH = 0.75  # m walked per step
 
 
 @dataclass
@@ -127,7 +127,7 @@ class SceneRecorder:
         self.plan = plan
         self.town = town
         self.views = [CameraView(camera, plan.light) for camera in plan.cameras]
-        self._bodies: dict[tuple[int, float], Mesh] = {}
+        self._bodies: dict[tuple[int, Signals], Mesh] = {}
         scenery = town.scenery
         self._scenery = Mesh(**{**vars(scenery), "colours": plan.light.shade(scenery)})
         self._scenery_shadows = [
@@ -136,15 +136,11 @@ class SceneRecorder:
         ]
 
     def _body(self, index: int, frame: int) -> Mesh:
-        """The body of an agent in the object frame; walking people swing their legs."""
+        """The body of an agent in the object frame, with what shows of its motion."""
         agent = self.plan.agents[index]
-        stride = 0.0
-        if agent.attribute[frame] == "pedestrian.moving":
-            walked = float(agent.speed[: frame + 1].sum() * KEY_FRAME_SECONDS) / STRIDE_LENGTH
-            stride = round(float(np.cos(np.pi * walked)), 1)
-        key = (index, stride)
+        key = (index, signals_at(agent, frame))
         if key not in self._bodies:
-            self._bodies[key] = build_body(agent.name, agent.size, agent.seed, stride)
+            self._bodies[key] = build_body(agent.name, agent.size, agent.seed, key[1])
         return self._bodies[key]
 
     def record(self, frame: int, folder: Path) -> FrameRecord:

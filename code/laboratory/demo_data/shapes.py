@@ -9,6 +9,7 @@ are counted by the box and the box encloses its pixels.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,9 +18,12 @@ from laboratory.demo_data.mesh import Colour, Mesh, MeshBuilder
 MARGIN = 0.03  # m between the box and the body
 GLASS: Colour = (70, 52, 40)
 DARK: Colour = (28, 28, 30)
-HEADLIGHT: Colour = (225, 250, 255)
-TAIL_LIGHT: Colour = (30, 25, 215)
 SKIN: Colour = (140, 170, 215)
+BACKPACK: Colour = (40, 35, 190)
+# What shines is brighter than any light makes a face (renderer.Light.shade).
+HEADLIGHTS: dict[bool, Colour] = {False: (125, 125, 120), True: (470, 500, 500)}  # lit or not
+TAIL_LIGHTS: dict[bool, Colour] = {False: (35, 30, 90), True: (60, 50, 480)}
+INDICATOR: Colour = (0, 330, 500)
 
 CAR_COLOURS: list[Colour] = [
     (190, 190, 195), (60, 60, 62), (230, 232, 235), (150, 70, 35), (45, 40, 165), (120, 115, 110),
@@ -45,20 +49,66 @@ SIZES = {
 }
 
 
+@dataclass(frozen=True)
+class Signals:
+    """What shows of an object's motion.
+
+    Attributes:
+        stride: of people, -1..1: which leg is in front and how far.
+        lit: a vehicle's head and tail lights are on: it is in traffic, not parked.
+        braking: its brake lights are on.
+        turning: its indicators: 1 left, -1 right, 0 off.
+    """
+
+    stride: float = 0.0
+    lit: bool = True
+    braking: bool = False
+    turning: int = 0
+
+
+AT_REST = Signals()
+
+
 def _pick(rng: np.random.Generator, colours: list[Colour]) -> Colour:
     return colours[int(rng.integers(len(colours)))]
 
 
-def _car(w: float, l: float, h: float, rng: np.random.Generator) -> MeshBuilder:
+def _lamps(
+    b: MeshBuilder,
+    signals: Signals,
+    u: tuple[float, float],
+    front: tuple[float, float] | None,
+    back: tuple[float, float] | None,
+) -> MeshBuilder:
+    """Head lights, tail lights and indicators on the corners of the last hexahedron.
+
+    Args:
+        u: outer and inner edge of the left lamps, share of the width.
+        front, back: their lower and upper edge, share of the height; None: has none there.
+    """
+    for side, name in ((1, "left"), (-1, "right")):
+        across = u if side == -1 else (1 - u[1], 1 - u[0])
+        turning = signals.turning == side
+        if front:
+            colour = INDICATOR if turning else HEADLIGHTS[signals.lit]
+            b.panel("front", across, front, colour).panel(name, (0.93, 1.0), front, colour)
+        if back:
+            colour = INDICATOR if turning else TAIL_LIGHTS[signals.lit]
+            b.panel("back", across, back, colour).panel(name, (0.0, 0.07), back, colour)
+    if back and signals.braking:
+        b.panel("back", (u[1] + 0.03, 0.97 - u[1]), back, TAIL_LIGHTS[True])
+    return b
+
+
+def _car(w: float, l: float, h: float, rng: np.random.Generator, signals: Signals) -> MeshBuilder:
     paint = _pick(rng, CAR_COLOURS)
     b = MeshBuilder()
     b.hexahedron((-0.47 * l, 0.47 * l), (-0.44 * w, 0.44 * w), (0.14, 0.36), DARK)
     b.hexahedron((-0.5 * l, 0.5 * l), (-0.47 * w, 0.47 * w), (0.3, 0.56 * h), paint, (0.05, 0.1, 0))
-    for u in ((0.04, 0.22), (0.78, 0.96)):
-        b.panel("front", u, (0.5, 0.85), HEADLIGHT).panel("back", u, (0.5, 0.9), TAIL_LIGHT)
     b.panel("front", (0.27, 0.73), (0.3, 0.75), DARK).panel(
-        "back", (0.36, 0.64), (0.35, 0.6), (215, 215, 215)
+        "back", (0.36, 0.64), (0.12, 0.4), (215, 215, 215)
     )
+    _lamps(b, signals, (0.03, 0.24), (0.5, 0.88), (0.5, 0.92))
     b.wheels((-0.3 * l, 0.31 * l), 0.485 * w, 0.33)
     hood, trunk = (0.24 * l, 0.42 * l) if rng.random() < 0.6 else (0.24 * l, 0.48 * l)
     b.hexahedron(
@@ -71,31 +121,31 @@ def _car(w: float, l: float, h: float, rng: np.random.Generator) -> MeshBuilder:
     )
 
 
-def _truck(w: float, l: float, h: float, rng: np.random.Generator) -> MeshBuilder:
+def _truck(w: float, l: float, h: float, rng: np.random.Generator, signals: Signals) -> MeshBuilder:
     paint = _pick(rng, [(45, 45, 190), (175, 95, 30), (60, 150, 60), (35, 120, 225)])
     cargo = _pick(rng, [(228, 228, 226), (205, 215, 222)])
     b = MeshBuilder()
     b.hexahedron((-0.49 * l, 0.45 * l), (-0.4 * w, 0.4 * w), (0.45, 0.95), DARK)
     b.wheels((-0.34 * l, -0.2 * l, 0.33 * l), 0.47 * w, 0.5)
     b.hexahedron((-0.5 * l, 0.2 * l), (-0.5 * w, 0.5 * w), (0.9, h), cargo)
-    b.panel("left", (0.0, 1.0), (0.0, 0.1), paint).panel("right", (0.0, 1.0), (0.0, 0.1), paint)
-    b.panel("back", (0.04, 0.48), (0.06, 0.94), (180, 180, 180)).panel(
-        "back", (0.52, 0.96), (0.06, 0.94), (180, 180, 180)
+    b.panel("left", (0.08, 1.0), (0.0, 0.1), paint).panel("right", (0.08, 1.0), (0.0, 0.1), paint)
+    b.panel("back", (0.04, 0.48), (0.16, 0.94), (180, 180, 180)).panel(
+        "back", (0.52, 0.96), (0.16, 0.94), (180, 180, 180)
     )
+    _lamps(b, signals, (0.03, 0.2), None, (0.02, 0.13))
     b.hexahedron(
         (0.24 * l, 0.5 * l), (-0.47 * w, 0.47 * w), (0.5, 0.82 * h), paint, (0, 0.12, 0.04)
     )
     b.panel("front", (0.06, 0.94), (0.5, 0.9), GLASS).panel(
-        "front", (0.25, 0.75), (0.12, 0.35), DARK
+        "front", (0.26, 0.74), (0.12, 0.35), DARK
     )
-    for u in ((0.03, 0.2), (0.8, 0.97)):
-        b.panel("front", u, (0.08, 0.22), HEADLIGHT)
+    _lamps(b, signals, (0.03, 0.23), (0.06, 0.24), None)
     return b.panel("left", (0.3, 0.9), (0.5, 0.9), GLASS).panel(
         "right", (0.3, 0.9), (0.5, 0.9), GLASS
     )
 
 
-def _bus(w: float, l: float, h: float, rng: np.random.Generator) -> MeshBuilder:
+def _bus(w: float, l: float, h: float, rng: np.random.Generator, signals: Signals) -> MeshBuilder:
     paint = _pick(rng, BUS_COLOURS)
     b = MeshBuilder()
     b.hexahedron((-0.49 * l, 0.49 * l), (-0.45 * w, 0.45 * w), (0.2, 0.42), DARK)
@@ -113,12 +163,13 @@ def _bus(w: float, l: float, h: float, rng: np.random.Generator) -> MeshBuilder:
         "front", (0.2, 0.8), (0.86, 0.96), (40, 170, 250)
     )
     b.panel("back", (0.12, 0.88), (0.5, 0.82), GLASS)
-    for u in ((0.03, 0.17), (0.83, 0.97)):
-        b.panel("front", u, (0.06, 0.16), HEADLIGHT).panel("back", u, (0.08, 0.3), TAIL_LIGHT)
+    _lamps(b, signals, (0.03, 0.2), (0.06, 0.18), (0.06, 0.24))
     return b.wheels((-0.28 * l, 0.33 * l), 0.485 * w, 0.5)
 
 
-def _trailer(w: float, l: float, h: float, rng: np.random.Generator) -> MeshBuilder:
+def _trailer(
+    w: float, l: float, h: float, rng: np.random.Generator, signals: Signals
+) -> MeshBuilder:
     paint = _pick(rng, [(60, 80, 150), (110, 90, 60), (80, 120, 90)])
     rib: Colour = (int(paint[0] * 0.7), int(paint[1] * 0.7), int(paint[2] * 0.7))
     b = MeshBuilder()
@@ -126,13 +177,11 @@ def _trailer(w: float, l: float, h: float, rng: np.random.Generator) -> MeshBuil
     b.hexahedron((0.3 * l, 0.33 * l), (-0.3 * w, 0.3 * w), (0.03, 0.8), DARK)
     b.wheels((-0.4 * l, -0.29 * l, -0.18 * l), 0.47 * w, 0.5)
     b.hexahedron((-0.5 * l, 0.5 * l), (-0.49 * w, 0.49 * w), (1.05, h), paint)
-    b.panels("left", 9, (0, 1), (0.05, 0.95), rib, 0.35).panels(
-        "right", 9, (0, 1), (0.05, 0.95), rib, 0.35
+    b.panels("left", 9, (0, 1), (0.12, 0.95), rib, 0.35).panels(
+        "right", 9, (0, 1), (0.12, 0.95), rib, 0.35
     )
-    b.panels("back", 2, (0, 1), (0.05, 0.95), rib, 0.85)
-    for u in ((0.03, 0.15), (0.85, 0.97)):
-        b.panel("back", u, (0.0, 0.045), TAIL_LIGHT)
-    return b
+    b.panels("back", 2, (0, 1), (0.13, 0.95), rib, 0.85)
+    return _lamps(b, signals, (0.03, 0.2), None, (0.01, 0.1))
 
 
 def _rider(b: MeshBuilder, x: float, seat: float, top: float, shirt: Colour, head: Colour) -> None:
@@ -143,7 +192,9 @@ def _rider(b: MeshBuilder, x: float, seat: float, top: float, shirt: Colour, hea
     b.prism((x + 0.12, 0.0), (neck, top), (0.12, 0.1), head)
 
 
-def _motorcycle(w: float, l: float, h: float, rng: np.random.Generator) -> MeshBuilder:
+def _motorcycle(
+    w: float, l: float, h: float, rng: np.random.Generator, signals: Signals
+) -> MeshBuilder:
     paint = _pick(rng, [(30, 30, 200), (170, 60, 20), (30, 140, 230)])
     b = MeshBuilder()
     b.hexahedron((-0.47 * l, -0.2 * l), (-0.08, 0.08), (0.05, 0.6), DARK).wheels(
@@ -153,11 +204,14 @@ def _motorcycle(w: float, l: float, h: float, rng: np.random.Generator) -> MeshB
         (0.33 * l,), 0.08, 0.32
     )
     b.hexahedron((-0.3 * l, 0.3 * l), (-0.17, 0.17), (0.3, 0.86), paint, (0.0, 0.12, 0.04))
-    b.panel("front", (0.2, 0.8), (0.6, 0.95), HEADLIGHT)
+    b.panel("front", (0.15, 0.85), (0.55, 0.95), HEADLIGHTS[signals.lit])
     b.hexahedron((0.17 * l, 0.22 * l), (-0.48 * w, 0.48 * w), (0.86, 0.98), DARK)
     b.hexahedron((-0.49 * l, -0.3 * l), (-0.14, 0.14), (0.6, 0.84), DARK).panel(
-        "back", (0.1, 0.9), (0.1, 0.9), TAIL_LIGHT
+        "back", (0.1, 0.9), (0.1, 0.9), TAIL_LIGHTS[signals.lit]
     )
+    if signals.turning:
+        outer = (0.0, 0.5) if signals.turning < 0 else (0.5, 1.0)
+        b.panel("back", outer, (0.0, 1.0), INDICATOR)
     _rider(b, -0.08 * l, 0.84, h, DARK, (40, 40, 220))
     return b
 
@@ -181,7 +235,7 @@ def _bicycle(w: float, l: float, h: float, rng: np.random.Generator) -> MeshBuil
 
 
 def _pedestrian(
-    w: float, l: float, h: float, rng: np.random.Generator, stride: float = 0.0
+    w: float, l: float, h: float, rng: np.random.Generator, signals: Signals
 ) -> MeshBuilder:
     shirt, trousers = (
         _pick(rng, SHIRT_COLOURS),
@@ -190,7 +244,7 @@ def _pedestrian(
     step = 0.5 * l - 0.13
     b = MeshBuilder()
     for side in (-1, 1):
-        x = side * stride * step
+        x = side * signals.stride * step
         b.hexahedron(
             (x - 0.1, x + 0.1),
             (0.11 * side - 0.085, 0.11 * side + 0.085),
@@ -207,6 +261,8 @@ def _pedestrian(
             (x * 0.6, -x * 0.6, 0.0),
         )
     b.hexahedron((-0.13, 0.13), (-0.21, 0.21), (0.46 * h, 0.84 * h), shirt, (0.02, 0.02, 0.04))
+    b.panel("front", (0.25, 0.75), (0.05, 0.95), (235, 238, 240))  # an open jacket
+    b.hexahedron((-0.28, -0.12), (-0.17, 0.17), (0.52 * h, 0.82 * h), BACKPACK, (0.03, 0, 0.02))
     b.prism((0.02, 0.0), (0.85 * h, 0.965 * h), (0.1, 0.12), SKIN)
     return b.prism(
         (-0.01, 0.0),
@@ -293,16 +349,21 @@ _BODIES: dict[str, Callable[..., MeshBuilder]] = {
 }
 
 
-def build_body(name: str, size: tuple[float, float, float], seed: int, stride: float = 0.0) -> Mesh:
+SIGNALLING = ("car", "truck", "bus", "trailer", "motorcycle", "pedestrian")
+
+
+def build_body(
+    name: str, size: tuple[float, float, float], seed: int, signals: Signals = AT_REST
+) -> Mesh:
     """The body of an object.
 
     Args:
         name: one of the ten classes.
         size: width, length, height of the annotation box, m.
         seed: colours and style; the same seed gives the same body.
-        stride: pedestrians only, -1..1: which leg is in front and how far.
+        signals: what shows of its motion.
     """
     rng = np.random.default_rng(seed)
     w, l, h = (value - 2 * MARGIN for value in size)
-    extra = {"stride": stride} if name == "pedestrian" else {}
-    return _BODIES[name](w, l, h + MARGIN, rng, **extra).build()
+    extra = (signals,) if name in SIGNALLING else ()
+    return _BODIES[name](w, l, h + MARGIN, rng, *extra).build()

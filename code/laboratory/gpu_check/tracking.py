@@ -154,7 +154,7 @@ def _waits(setting: Setting) -> Iterator[set[str]]:
     found: set[str] = set()
 
     def note(message: Any, *_args: Any, **_kwargs: Any) -> None:
-        if "synchroniz" in str(message):
+        if "called a synchronizing" in str(message):
             own = [f for f in traceback.extract_stack()[:-1] if f.filename.startswith(str(CODE))]
             if "gpu_check" in own[-1].filename:
                 return

@@ -238,7 +238,10 @@ class Trainer:
         )
 
     def _seed(self, seed: int) -> None:
-        seed_everything(seed, self.settings.deterministic, self.settings.cudnn_benchmark)
+        settings, benchmark = self.settings, self.settings.cudnn_benchmark
+        if benchmark is None:
+            benchmark = settings.precision != "fp32"
+        seed_everything(seed, settings.deterministic, benchmark)
 
     # ------------------------------------------------------------------ state
 

@@ -103,7 +103,8 @@ class TrainSettings:
         loss_scale: where it begins under fp16, or 'dynamic'.
         states_fp16: the configuration names mm's Fp16OptimizerHook or ``fp16``.
         tensorboard: ``log_config.hooks`` names TensorboardLoggerHook, or nothing.
-        cudnn_benchmark: images have one size, so cuDNN may look for its fastest algorithms.
+        cudnn_benchmark: images have one size, so cuDNN may look for its fastest algorithms; None:
+            in half precision alone (in fp32 the search took 70 GiB of an H100, docs/gpus.md).
         workers_per_gpu: None: as many as the cores allow, at most 8.
         compile: parts of the model; True: backbone and head.
         notes: lines that name what the file states without effect, for the log.
@@ -126,7 +127,7 @@ class TrainSettings:
     tensorboard: bool = True
     seed: Seed = 0
     deterministic: bool = False
-    cudnn_benchmark: bool = True
+    cudnn_benchmark: bool | None = None
     samples_per_gpu: AtLeastOne = at("data.samples_per_gpu", 1)
     workers_per_gpu: Workers | None = at("data.workers_per_gpu", None)
     load_from: str | None = None

@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from pftrack.training.initial_weights import (
     previous_configuration,
 )
 from pftrack.training.logs import TrainLog
+from pftrack.training.process import seed_everything
 
 
 class PoisonedModel(ToyModel):
@@ -244,3 +246,24 @@ def test_what_was_loaded_takes_three_lines(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert "loaded 8" in lines[0] and "skipped 1" in lines[1] and "newly initialised 2" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "searches"),
+    [
+        ({}, False),
+        ({"precision": "bf16"}, True),
+        ({"cudnn_benchmark": True}, True),
+        ({"precision": "bf16", "cudnn_benchmark": False}, False),
+        ({"precision": "bf16", "deterministic": True}, False),
+    ],
+)
+def test_cudnn_searches_in_half_precision_unless_told(
+    tmp_path: Path, changes: dict[str, Any], searches: bool
+) -> None:
+    """In fp32 its search took 70 GiB of an H100, of which a step needs 3."""
+    try:
+        make_trainer(tmp_path, **changes)
+        assert torch.backends.cudnn.benchmark is searches
+    finally:
+        seed_everything(0)

@@ -14,8 +14,10 @@ from laboratory.demo_data.rasterizer import clip_polygon, rasterize
 from laboratory.demo_data.renderer import Light, camera_pose
 from laboratory.demo_data.rig import CAMERA_NAMES, build_cameras, yaw_matrix
 from laboratory.demo_data.scene import ScenePlan, SceneRecorder, plan_scene
-from laboratory.demo_data.shapes import MARGIN, SIZES, build_body
+from laboratory.demo_data.shapes import MARGIN, SIZES, Signals, build_body
+from laboratory.demo_data.signals import AHEAD, signals_at
 from laboratory.demo_data.town import Town
+from laboratory.demo_data.traffic import Agent
 
 SIZE, SEED = (200, 112), 3
 
@@ -55,11 +57,51 @@ def test_clipping_keeps_the_part_in_front() -> None:
 def test_bodies_fill_their_boxes_and_stay_inside(name: str) -> None:
     for seed in range(4):
         w, l, h = SIZES[name]  # noqa: E741
-        corners = build_body(name, (w, l, h), seed, stride=0.8).corners.reshape(-1, 3)
+        body = build_body(name, (w, l, h), seed, Signals(stride=0.8, turning=1))
+        corners = body.corners.reshape(-1, 3)
         low, high = corners.min(0), corners.max(0)
         assert (low > [-l / 2 + 0.004, -w / 2 + 0.004, 0.001]).all()
         assert (high < [l / 2 - 0.004, w / 2 - 0.004, h - 0.004]).all()
         assert high[2] > h - 3 * MARGIN and (high - low)[:2].max() > 0.8 * max(w, l)
+
+
+def agent(name: str, speed: list[float], yaw: list[float], attribute: str) -> Agent:
+    frames = len(speed)
+    path = np.c_[np.cumsum(speed), np.zeros(frames)]
+    return Agent(name, SIZES[name], 0, path, np.array(yaw), np.array(speed), [attribute] * frames)
+
+
+def test_lamps_tell_what_a_vehicle_is_about_to_do() -> None:
+    left = agent("car", [5.0] * 12, [0.0] * 6 + [0.8] * 6, "vehicle.moving")
+    signals = [signals_at(left, frame) for frame in range(12)]
+    assert [s.turning for s in signals] == [frame + AHEAD >= 6 and frame < 6 for frame in range(12)]
+    assert all(s.lit and not s.braking for s in signals)
+    right = agent("bus", [5.0] * 3, [3.1, -3.0, -3.6], "vehicle.moving")  # across the jump at pi
+    assert signals_at(right, 0).turning == -1
+    stops = agent("truck", [4.0, 2.0, 0.0, 0.0, 0.0, 3.0], [0.0] * 6, "vehicle.moving")
+    braking = [signals_at(stops, frame).braking for frame in range(6)]
+    assert braking == [True, True, True, True, False, False]  # released before it sets off
+    parked = agent("car", [0.0, 0.0], [0.0, 0.0], "vehicle.parked")
+    assert signals_at(parked, 1) == Signals(lit=False)
+
+
+def test_legs_of_walkers_are_apart() -> None:
+    walker = agent("pedestrian", list(np.linspace(0.9, 1.7, 40)), [0.0] * 40, "pedestrian.moving")
+    strides = [signals_at(walker, frame).stride for frame in range(40)]
+    assert min(map(abs, strides)) >= 0.5 and min(strides) < 0 < max(strides)
+    stands = agent("pedestrian", [0.0], [0.0], "pedestrian.standing")
+    assert signals_at(stands, 0).stride == 0.0
+
+
+def test_lit_lamps_are_brighter_than_anything_the_sun_makes_of_dark_ones() -> None:
+    light = Light.random(np.random.default_rng(0))
+    for name in ("car", "truck", "bus", "trailer", "motorcycle"):
+        shaded = [
+            light.shade(build_body(name, SIZES[name], 0, Signals(lit=lit))) for lit in (False, True)
+        ]
+        changed = (shaded[0] != shaded[1]).any(1)
+        assert changed.any()
+        assert shaded[1][changed].max(1).min() > 200 > shaded[0][changed].max()
 
 
 @pytest.mark.slow
