@@ -55,6 +55,7 @@ def configured_models():
     return known_models()
 
 
+@pytest.mark.slow
 def test_every_original_checkpoint_finds_its_configuration(golden_dir, configured_models):
     """By keys and shapes alone; nine original configurations, and ours under both names."""
     names = sorted(golden_dir.glob("state_dict_*_*x*.json"))
@@ -173,6 +174,7 @@ def test_image_size_chooses_between_equal_models():
     assert meta_image_size({}) is None
 
 
+@pytest.mark.slow
 def test_config_of_unknown_weights(tmp_path, monkeypatch, configured_models):
     monkeypatch.setattr(fit, "known_models", lambda: configured_models)
     path = tmp_path / "other.pth"
@@ -181,6 +183,7 @@ def test_config_of_unknown_weights(tmp_path, monkeypatch, configured_models):
         config_of_checkpoint(path)
 
 
+@pytest.mark.slow
 def test_config_of_published_and_own_checkpoints(
     golden_dir, tmp_path, monkeypatch, configured_models
 ):

@@ -86,6 +86,7 @@ def test_infos_equal_the_original_converter(
     assert again.infos[0]["lidar_path"].startswith("nuscenes/samples/")
 
 
+@pytest.mark.slow
 def test_mini_infos(demo_infos: dict[str, Path]) -> None:
     for path in demo_infos.values():
         infos = load_infos(path, "v1.0-mini")

@@ -104,6 +104,7 @@ def test_the_plan_of_the_published_trainings(no_data, tmp_path):
     assert text.count("not begun") == 4 and not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_processes_batch_size_and_kept_checkpoints_change_the_plan(no_data, tmp_path):
     options = ("data.samples_per_gpu=2", "runner.max_epochs=5")
     kept = plan_of(load_record(), tmp_path, *options, "checkpoint_config.max_keep_ckpts=-1")

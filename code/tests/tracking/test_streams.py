@@ -52,6 +52,7 @@ def assert_same(ours: Boxes, reference: Boxes) -> None:
             np.testing.assert_array_equal(getattr(ours, name), value, err_msg=name)
 
 
+@pytest.mark.slow
 def test_streams_of_unequal_length_track_as_if_alone(tracker: Tracker) -> None:
     alone: dict[str, list[Boxes]] = {}
     seen: dict[int, list[int]] = {}

@@ -87,6 +87,7 @@ def ambitious(model: Any, share: float = 0.3) -> Any:
     )
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("name", MODELS)
 def test_the_same_tracks_as_the_ordinary_tracker(name: str) -> None:

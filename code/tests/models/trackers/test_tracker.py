@@ -43,6 +43,7 @@ def test_losses_are_named_as_in_the_logs_and_reach_every_parameter(model):
     assert all(g.isfinite().all() for g in grads.values())
 
 
+@pytest.mark.slow
 def test_a_batch_of_two_clips_gives_the_mean_gradient_of_its_clips(model):
     model.train()
     one, two = clip([[2, 2]], seed=0), clip([[2, 2]], seed=1)
