@@ -18,6 +18,7 @@ from laboratory.measuring.record import WALL, Row
 
 ENGINES = ("torch", "static", "onnx")
 NEAR = 1e-4  # of a score to a threshold
+CLOSE = 2e-3  # m, of a centre to the reference's
 
 
 def run(argv: list[str]) -> list[Row]:
@@ -48,7 +49,7 @@ def _compare(args: argparse.Namespace, folder: Path) -> list[Row]:
     reference: dict[str, Any] = {}
     rows = []
     header = f"{'engine':8}{'boxes':>8}{'same id':>9}{'near':>6}{'other':>7}{'same %':>9}"
-    print(f"{header}{'centre m':>10}{'AMOTA':>8}{'AMOTP':>8}{'IDS':>6}{'wall s':>8}")
+    print(f"{header}{'centre m':>10}{'2 mm %':>8}{'AMOTA':>8}{'AMOTP':>8}{'IDS':>6}{'wall s':>8}")
     for engine in args.engines:
         found = _track(engine, str(config), str(checkpoint), args, folder)
         boxes: dict[Any, Any] = {
@@ -94,7 +95,8 @@ def _track(
 
 
 def _agreement(boxes: dict[Any, Any], reference: dict[Any, Any], levels: list[float]) -> str:
-    """Columns: boxes, those with the same id, those near a threshold, others, share, distance."""
+    """Columns: boxes, those with the same id, those near a threshold, others, share, the farthest
+    centre and the share of centres within :data:`CLOSE`."""
     import numpy as np
 
     same = boxes.keys() & reference.keys()
@@ -106,4 +108,6 @@ def _agreement(boxes: dict[Any, Any], reference: dict[Any, Any], levels: list[fl
     ]
     share = 100 * len(same) / max(len(same) + len(odd) - near, 1)
     distance = max(centers, default=0.0)
-    return f"{len(boxes):8}{len(same):9}{near:6}{len(odd) - near:7}{share:9.3f}{distance:10.5f}"
+    close = 100 * float(np.mean([center <= CLOSE for center in centers] or [0.0]))
+    counts = f"{len(boxes):8}{len(same):9}{near:6}{len(odd) - near:7}"
+    return f"{counts}{share:9.3f}{distance:10.5f}{close:8.2f}"
