@@ -340,6 +340,7 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
             yield ast.unparse(node.func), node
 
 
+@pytest.mark.slow
 def test_no_other_code_reads_pickles_carelessly():
     """Every torch.load in the project is weights-only, and no file is read by plain pickle."""
     in_memory = {"packed_infos.py"}  # unpickles what it has pickled itself

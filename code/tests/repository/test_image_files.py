@@ -57,6 +57,7 @@ def test_the_bill_of_materials_lists_packages_with_the_locks_hashes(tmp_path: Pa
     assert "externalReferences" not in components["pkg:pypi/other@2"]
 
 
+@pytest.mark.slow
 def test_the_bill_of_materials_tells_by_content_what_is_installed(tmp_path: Path):
     def installed(site: Path) -> dict[str, str]:
         bill = json.loads(bill_of(site))["components"]

@@ -92,6 +92,7 @@ def test_local_addr_overrides_and_must_be_this_machines(monkeypatch):
     assert interface_of("198.51.100.9") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("endpoint", "reason"), [("127.0.0.1:1", "connection refused"), ("no.such.invalid:1", "name")]
 )
@@ -100,6 +101,7 @@ def test_nobody_there_is_one_line(endpoint, reason):
         rendezvous.prepare(options(endpoint, first=False))
 
 
+@pytest.mark.slow
 def test_processes_that_do_not_meet_are_one_line(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
