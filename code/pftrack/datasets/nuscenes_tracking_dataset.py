@@ -111,7 +111,7 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
         self.ann_file = ann_file
         self.data_root = None if data_root is None else portable(data_root)
         self.num_frames = 1 if test_mode else int(num_frames_per_sample)
-        self.point_cloud_range = read.get("point_cloud_range", point_cloud_range)
+        self.point_cloud_range = _checked_range(read.get("point_cloud_range", point_cloud_range))
         self.size_divisor = int(read.get("size_divisor", size_divisor))
         self.test_mode = test_mode
         self.use_valid_flag = use_valid_flag
@@ -209,6 +209,18 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
 
     def _targets(self, info: Info) -> FrameTargets:
         return frame_targets(info, self.CLASSES, self.point_cloud_range, self.use_valid_flag)
+
+
+def _checked_range(limits: Sequence[float] | None) -> Sequence[float] | None:
+    """No box lies in a range that ends before it begins, and none would be trained on."""
+    if limits is not None and not all(
+        low < high for low, high in zip(limits[:3], limits[3:], strict=True)
+    ):
+        raise UserError(
+            f"point_cloud_range in the config is {list(limits)}: x, y, z from which it reaches, "
+            "then x, y, z to which, each the larger one"
+        )
+    return limits
 
 
 def _triple(values: Sequence[float], name: str) -> tuple[float, float, float]:

@@ -224,6 +224,8 @@ def test_pipelines_of_the_original_configurations_are_read(make: Any) -> None:
         ({"modality": {"use_radar": True}}, "'modality.use_radar=True'"),
         ({"box_type_3d": "Camera"}, "box_type_3d=Camera"),
         ({"img_norm_cfg": {"to_rgb": True}}, "to_rgb=True"),
+        ({"point_cloud_range": [8.9, 6.0, 9.0, 1.2, 7.0, 9.5]}, "each the larger one"),
+        ({"point_cloud_range": [-51.2, 0.0, -5.0, 51.2, 0.0, 3.0]}, "each the larger one"),
         ({"img_norm_cfg": {"mean": [1.0]}}, "three numbers"),
         ({"version": "v1.0-trainval"}, r"v1\.0-trainval is asked for"),
     ],
