@@ -83,7 +83,7 @@ def _lamps(
     """Head lights, tail lights and indicators on the corners of the last hexahedron.
 
     Args:
-        u: outer and inner edge of the left lamps, share of the width.
+        u: outer and inner edge of the right lamps, share of the width from the right.
         front, back: their lower and upper edge, share of the height; None: has none there.
     """
     for side, name in ((1, "left"), (-1, "right")):
