@@ -44,6 +44,10 @@ def vector(length: int) -> st.SearchStrategy[Any]:
 BAD: dict[str, st.SearchStrategy[Any]] = {
     "vec2": vector(2).filter(lambda v: not _nan_pair(v)),
     "vec3": vector(3),
+    "range": st.one_of(
+        vector(6), st.sampled_from([[1, 1, 1, -1, -1, -1], [0] * 6, [-1, -1, 2, 1, 1, 1]])
+    ),
+    "limits": st.one_of(vector(2), st.sampled_from([[0.6, 0.5], [-1.0, 1.0], [0, 0]])),
     "size": st.one_of(vector(3), st.sampled_from([[0, 1, 1], [1, -1, 1], [1, 1, 0.0]])),
     "quaternion": st.one_of(
         vector(4), st.sampled_from([[0, 0, 0, 0], [2, 0, 0, 0], [1, 1, 0, 0], [0.5, 0, 0, 0]])

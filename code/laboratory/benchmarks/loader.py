@@ -78,10 +78,8 @@ def run(argv: list[str]) -> list[Row]:
 
 
 def _row(name: str, paths: list[Path], repetitions: int) -> Row:
-    from pftrack.datasets.augmentation import (
-        AugmentationConfig,
-        draw_augmentation,
-    )
+    from pftrack.datasets.augmentation import draw_augmentation
+    from pftrack.datasets.image_config import AugmentationConfig
 
     final, limits, seed = SETTINGS[name]
     conf = AugmentationConfig(final_dim=final, resize_lim=limits)

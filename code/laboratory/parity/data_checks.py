@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from pftrack import geometry
-from pftrack.datasets.augmentation import AugmentationConfig, draw_augmentation
+from pftrack.datasets.augmentation import draw_augmentation
 from pftrack.datasets.frames import padded_size
+from pftrack.datasets.image_config import AugmentationConfig
 from pftrack.nuscenes.format_results import (
     detection_results,
     to_global,

@@ -8,54 +8,18 @@ and points stay untouched. Draws, integer roundings and matrices are those of th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image
 
-from pftrack.errors import UserError
+if TYPE_CHECKING:  # it needs a library that a deployed tracker does without
+    from pftrack.datasets.image_config import AugmentationConfig
 
 Resizer = Literal["torch", "pillow"]
 # Source pixels on each side that the bicubic filter may read: 2 pixels, widened by the reduction.
 _BICUBIC_SUPPORT = 2.0
-
-
-@dataclass(frozen=True)
-class AugmentationConfig:
-    """``ida_aug_conf`` of the configuration files.
-
-    Attributes:
-        final_dim: (h, w) of the result.  H, W: the size of the camera images.
-        resize_lim: range of the resize factor.  bot_pct_lim: share cut off the bottom.
-        rot_lim: degrees.  rand_flip: mirror half of the clips.
-    """
-
-    final_dim: tuple[int, int]
-    H: int = 900
-    W: int = 1600
-    resize_lim: tuple[float, float] = (1.0, 1.0)
-    bot_pct_lim: tuple[float, float] = (0.0, 0.0)
-    rot_lim: tuple[float, float] = (0.0, 0.0)
-    rand_flip: bool = False
-
-    @classmethod
-    def from_dict(cls, conf: Mapping[str, Any]) -> AugmentationConfig:
-        """Read the config section; lists become tuples.
-
-        Raises:
-            UserError: an unknown or missing setting.
-        """
-        unknown = set(conf) - set(cls.__dataclass_fields__)
-        if unknown or "final_dim" not in conf:
-            what = f"unknown setting '{min(unknown)}'" if unknown else "'final_dim' is missing"
-            known = ", ".join(cls.__dataclass_fields__)
-            raise UserError(f"ida_aug_conf in the config: {what} (known: {known})")
-        values: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in conf.items()
-        }
-        return cls(**values)
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pftrack.datasets.augmentation import (
-    AugmentationConfig,
-    ImageAugmentation,
-    draw_augmentation,
-)
+from pftrack.datasets.augmentation import ImageAugmentation, draw_augmentation
 from pftrack.datasets.frames import padded_size
 from pftrack.datasets.release_pipelines import PIPELINE_KEYS, settings_from_pipelines
 from pftrack.errors import UserError
@@ -46,6 +42,9 @@ class ImageSettings:
         Raises:
             UserError: the configuration does not say how large the images are.
         """
+        # A deployed tracker, which has no configuration, does without the library for it.
+        from pftrack.datasets.image_config import AugmentationConfig, pad_divisor, pixel_norm
+
         data = cfg.get("data") or {}
         splits = (data.get(name) for name in ("test_tracking", "test", "val"))
         split: Mapping[str, Any] = next(filter(None, splits), {})
@@ -55,10 +54,10 @@ class ImageSettings:
             raise UserError(
                 f"config {cfg.filename}: data.test has no 'ida_aug_conf' (image size and crop)"
             )
-        norm = split.get("img_norm_cfg") or {}
+        mean, std = pixel_norm(split.get("img_norm_cfg") or {})
         return cls(
             augmentation=draw_augmentation(AugmentationConfig.from_dict(conf), None),
-            mean=tuple(norm.get("mean", PIXEL_MEAN)),
-            std=tuple(norm.get("std", PIXEL_STD)),
-            size_divisor=int(split.get("size_divisor", 32)),
+            mean=mean,
+            std=std,
+            size_divisor=pad_divisor(split.get("size_divisor", 32)),
         )

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-from msgspec import Meta
 from torch.utils.data import Dataset
 
-from pftrack.datasets.augmentation import (
-    AugmentationConfig,
-    ImageAugmentation,
-    Resizer,
-    draw_augmentation,
-)
+from pftrack.datasets.augmentation import ImageAugmentation, Resizer, draw_augmentation
 from pftrack.datasets.clips import clip_indices
 from pftrack.datasets.collate import ClipSample
 from pftrack.datasets.frames import (
@@ -24,6 +18,7 @@ from pftrack.datasets.frames import (
     padded_size,
     prepare_frame,
 )
+from pftrack.datasets.image_config import AugmentationConfig, pad_divisor, pixel_norm
 from pftrack.datasets.info_schema import ANNOTATION_KEYS, FORECASTING_KEYS
 from pftrack.datasets.infos import (
     Info,
@@ -36,7 +31,8 @@ from pftrack.errors import UserError
 from pftrack.paths import portable
 from pftrack.registry import DATASETS, TRANSFORMS
 from pftrack.stated import accept
-from pftrack.structures import CLASSES, ClipBatch, Frame, FrameTargets
+from pftrack.structures import CLASSES, Frame, FrameTargets
+from pftrack.values import AtLeastOne, Range, check_range
 
 
 @DATASETS.register_module()
@@ -79,13 +75,12 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
         self,
         ann_file: str | Path,
         data_root: str | Path | None = None,
-        num_frames_per_sample: Annotated[int, Meta(ge=1)] = 1,
+        num_frames_per_sample: AtLeastOne = 1,
         ida_aug_conf: Mapping[str, Any] | None = None,
         classes: Sequence[str] = CLASSES,
-        point_cloud_range: Annotated[Sequence[float], Meta(min_length=6, max_length=6)]
-        | None = None,
+        point_cloud_range: Range | None = None,
         img_norm_cfg: Mapping[str, Any] | None = None,
-        size_divisor: Annotated[int, Meta(ge=1)] = 32,
+        size_divisor: AtLeastOne = 32,
         test_mode: bool = False,
         use_valid_flag: bool = True,
         filter_empty_gt: bool = True,
@@ -105,14 +100,15 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
         norm = dict(read.get("img_norm_cfg", img_norm_cfg) or {})
         if norm.pop("to_rgb", False):
             raise UserError("img_norm_cfg in the config: to_rgb=True is not supported (BGR only)")
-        self.mean = _triple(norm.get("mean", ClipBatch.mean), "img_norm_cfg.mean")
-        self.std = _triple(norm.get("std", ClipBatch.std), "img_norm_cfg.std")
+        self.mean, self.std = pixel_norm(norm)
         self.augmentation = AugmentationConfig.from_dict(ida_aug_conf)
         self.ann_file = ann_file
         self.data_root = None if data_root is None else portable(data_root)
         self.num_frames = 1 if test_mode else int(num_frames_per_sample)
-        self.point_cloud_range = _checked_range(read.get("point_cloud_range", point_cloud_range))
-        self.size_divisor = int(read.get("size_divisor", size_divisor))
+        self.point_cloud_range = read.get("point_cloud_range", point_cloud_range)
+        if self.point_cloud_range is not None:
+            check_range("point_cloud_range", self.point_cloud_range)
+        self.size_divisor = pad_divisor(read.get("size_divisor", size_divisor))
         self.test_mode = test_mode
         self.use_valid_flag = use_valid_flag
         self.filter_empty_gt = filter_empty_gt
@@ -209,24 +205,6 @@ class NuScenesTrackingDataset(Dataset[ClipSample]):
 
     def _targets(self, info: Info) -> FrameTargets:
         return frame_targets(info, self.CLASSES, self.point_cloud_range, self.use_valid_flag)
-
-
-def _checked_range(limits: Sequence[float] | None) -> Sequence[float] | None:
-    """No box lies in a range that ends before it begins, and none would be trained on."""
-    if limits is not None and not all(
-        low < high for low, high in zip(limits[:3], limits[3:], strict=True)
-    ):
-        raise UserError(
-            f"point_cloud_range in the config is {list(limits)}: x, y, z from which it reaches, "
-            "then x, y, z to which, each the larger one"
-        )
-    return limits
-
-
-def _triple(values: Sequence[float], name: str) -> tuple[float, float, float]:
-    if len(values) != 3:
-        raise UserError(f"{name} in the config: three numbers (B, G, R) expected, got {values}")
-    return float(values[0]), float(values[1]), float(values[2])
 
 
 def _read_mm_settings(settings: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:

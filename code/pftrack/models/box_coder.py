@@ -12,14 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
-from msgspec import Meta
 from torch import Tensor
 
 from pftrack.geometry import constant, denormalize_points
 from pftrack.registry import MODELS
+from pftrack.values import AtLeastOne, Range, Threshold, check_range
 
 CODE_SIZE = 10
 CODE_CENTER = (0, 1, 4)  # where cx, cy, cz stand in the code
@@ -72,11 +71,6 @@ def denormalize_bbox(code: Tensor) -> Tensor:
     return torch.stack(columns, dim=-1)
 
 
-AtLeastOne = Annotated[int, Meta(ge=1)]
-# x, y, z of the lower and of the upper corner, m
-Range = Annotated[Sequence[float], Meta(min_length=6, max_length=6)]
-
-
 @MODELS.register_module(name=["BoxCoder", "TrackNMSFreeCoder", "NMSFreeCoder"])
 @dataclass
 class BoxCoder:
@@ -97,7 +91,11 @@ class BoxCoder:
     max_num: AtLeastOne = 300
     num_classes: AtLeastOne = 10
     voxel_size: Sequence[float] | None = None
-    score_threshold: float | None = None
+    score_threshold: Threshold | None = None
+
+    def __post_init__(self) -> None:
+        check_range("pc_range of the box coder", self.pc_range)
+        check_range("post_center_range of the box coder", self.post_center_range)
 
     def rank(
         self, centers: Tensor, scores: Tensor, output_threshold: float

@@ -14,9 +14,10 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from pftrack.values import AtLeastOne
+
 _LARGEST = sys.float_info.max  # any finite number
 Count = Annotated[int, Meta(ge=0)]
-AtLeastOne = Annotated[int, Meta(ge=1)]
 Workers = Annotated[int, Meta(ge=0, le=256)]  # more only cost memory
 Seed = Annotated[int, Meta(ge=0, lt=2**32)]
 NotNegative = Annotated[float, Meta(ge=0, le=_LARGEST)]

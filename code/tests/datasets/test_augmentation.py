@@ -18,10 +18,10 @@ from laboratory.parity.data_checks import (
 )
 from pftrack import geometry
 from pftrack.datasets.augmentation import (
-    AugmentationConfig,
     ImageAugmentation,
     draw_augmentation,
 )
+from pftrack.datasets.image_config import AugmentationConfig
 from pftrack.datasets.image_loading import read_image
 from pftrack.errors import UserError
 

@@ -14,6 +14,7 @@ from pftrack.commands.cli import COMMANDS
 ORDER = (
     "compatibility.libraries",  # the package itself imports it before anything else
     "errors",
+    "values",
     "extras",
     "paths",
     "revision",

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from pftrack.datasets.augmentation import AugmentationConfig, draw_augmentation
+from pftrack.datasets.augmentation import draw_augmentation
+from pftrack.datasets.image_config import AugmentationConfig
 from pftrack.datasets.nuscenes_tracking_dataset import NuScenesTrackingDataset
 from pftrack.datasets.packed_infos import PackedInfos
 from pftrack.errors import UserError

@@ -58,16 +58,22 @@ def settings(make: Maker) -> Iterator[Case]:
         "model.img_backbone": "list", "model.img_backbone.spec_name": "class",
         "model.img_neck.in_channels": "vec2",
         "model.pts_bbox_head.bbox_coder.max_num": "positive",
-        "model.pts_bbox_head.bbox_coder.pc_range": "vec3", "model.embed_dims": "positive",
+        "model.pts_bbox_head.bbox_coder.pc_range": "range",
+        "model.pts_bbox_head.bbox_coder.post_center_range": "range",
+        "data.train.ida_aug_conf.resize_lim": "limits",
+        "data.train.img_norm_cfg.std": "size", "data.train.size_divisor": "positive",
+        "model.loss.loss_bbox.loss_weight": "rate", "model.img_backbone.input_ch": "positive",
+        "model.pts_bbox_head.transformer.decoder.num_layers": "positive",
+        "model.runtime_tracker.max_age_since_update": "count", "model.embed_dims": "positive",
         "log_config.interval": "positive", "log_config.hooks": "dict",
         "evaluation.interval": "count",
         "checkpoint_config.interval": "positive", "seed": "count", "nan_guard.action": "class",
         "precision": "class", "custom_hooks": "dict",
-        "data.train.point_cloud_range": "vec3",
+        "data.train.point_cloud_range": "range",
         "model.runtime_tracker.score_threshold": "number",
         "model.runtime_tracker": "text", "model.loss": "text",
     }  # fmt: skip
-    for name, value, _at in make.draws(fields(kinds), 170, 110):
+    for name, value, _at in make.draws(fields(kinds), 200, 110):
         if isinstance(value, str) and value == MISSING:
             continue
         if value is None or value in ("", "1", [], {}):

@@ -10,10 +10,11 @@ import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
+from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
@@ -145,11 +146,15 @@ class VoVNet(nn.Module):
         spec_name: str,
         input_ch: int = 3,
         out_features: Sequence[str] = ("stage2", "stage3", "stage4", "stage5"),
-        frozen_stages: int = -1,
+        frozen_stages: Annotated[int, Meta(ge=-1, le=4)] = -1,
         norm_eval: bool = True,
         checkpoint_stages: Sequence[str] = (),
     ) -> None:
         super().__init__()
+        if input_ch != 3:
+            raise UserError(
+                f"VoVNet in the config: input_ch={input_ch}, but images have 3 channels"
+            )
         if spec_name not in SPECS:
             raise UserError(f"unknown VoVNet spec_name '{spec_name}': one of {', '.join(SPECS)}")
         unknown = (set(out_features) - {"stem", *STAGES}) | (set(checkpoint_stages) - set(STAGES))

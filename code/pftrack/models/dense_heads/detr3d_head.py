@@ -21,6 +21,7 @@ from pftrack.models.layers.transformer import DecoderLayers
 from pftrack.registry import MODELS, build_model
 from pftrack.stated import same
 from pftrack.structures import FrameBatch
+from pftrack.values import AtLeastOne, Range
 
 
 @MODELS.register_module()
@@ -42,13 +43,13 @@ class DETR3DCamTrackingHead(nn.Module):
 
     def __init__(
         self,
-        num_classes: int,
-        in_channels: int,
+        num_classes: AtLeastOne,
+        in_channels: AtLeastOne,
         transformer: dict[str, Any],
-        pc_range: Sequence[float] | None = None,
+        pc_range: Range | None = None,
         with_box_refine: bool = True,
         code_size: int = 10,
-        num_reg_fcs: int = 2,
+        num_reg_fcs: AtLeastOne = 2,
         **stated: Any,
     ) -> None:
         super().__init__()
@@ -62,6 +63,8 @@ class DETR3DCamTrackingHead(nn.Module):
             raise UserError(
                 f"DETR3DCamTrackingHead: in_channels={in_channels} is not embed_dims={embed_dims}"
             )
+        self.in_channels = in_channels
+        self.num_levels = getattr(layers[0].attentions[1], "num_levels", None)
         self.pc_range = head_pc_range(type(self).__name__, pc_range, stated)
         for layer in layers:
             projected = getattr(layer.attentions[1], "pc_range", self.pc_range)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pftrack.errors import UserError
 from pftrack.models.acceleration import full_precision
 from pftrack.models.box_coder import inverse_sigmoid
 from pftrack.models.dense_heads.base import (
@@ -27,6 +28,7 @@ from pftrack.models.layers.frustum import (
 )
 from pftrack.registry import MODELS, build_model
 from pftrack.structures import FrameBatch
+from pftrack.values import AtLeastOne, Range, check_range
 
 
 @MODELS.register_module()
@@ -51,22 +53,30 @@ class PETRCamTrackingHead(nn.Module):
 
     def __init__(
         self,
-        num_classes: int,
-        in_channels: int,
+        num_classes: AtLeastOne,
+        in_channels: AtLeastOne,
         transformer: dict[str, Any],
-        position_range: Sequence[float],
+        position_range: Range,
         positional_encoding: dict[str, Any],
-        pc_range: Sequence[float] | None = None,
-        depth_num: int = 64,
+        pc_range: Range | None = None,
+        depth_num: AtLeastOne = 64,
         depth_start: float = 1.0,
         LID: bool = True,
-        embed_dims: int = 256,
+        embed_dims: AtLeastOne = 256,
         code_size: int = 10,
         num_reg_fcs: int = 2,
         **stated: Any,
     ) -> None:
         super().__init__()
         check_stated(type(self).__name__, stated)
+        check_range(f"position_range of {type(self).__name__}", position_range)
+        if not 0 <= depth_start < position_range[3]:
+            raise UserError(
+                f"{type(self).__name__} in the config: depths from depth_start={depth_start} to "
+                f"the x of position_range, {position_range[3]} m: the first, at least 0, is "
+                "the smaller one"
+            )
+        self.in_channels = in_channels
         self.position_range = list(position_range)
         self.pc_range = head_pc_range(type(self).__name__, pc_range, stated)
         self.depth_num, self.depth_start = depth_num, depth_start

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pftrack.errors import UserError
 from pftrack.models.acceleration import full_precision
 from pftrack.registry import MODELS
+from pftrack.values import AtLeastOne, Share
 
 # Weights of attention that are computed at a time where there is dropout on a CPU.
 PART = 1 << 22
@@ -31,7 +32,9 @@ class MultiheadAttention(nn.Module):
         dropout: of the attention weights and of the residual branch.
     """
 
-    def __init__(self, embed_dims: int = 256, num_heads: int = 8, dropout: float = 0.1) -> None:
+    def __init__(
+        self, embed_dims: AtLeastOne = 256, num_heads: AtLeastOne = 8, dropout: Share = 0.1
+    ) -> None:
         super().__init__()
         if embed_dims % num_heads:
             raise UserError(f"embed_dims={embed_dims} is not divisible by num_heads={num_heads}")

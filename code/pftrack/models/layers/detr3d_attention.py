@@ -16,6 +16,7 @@ from pftrack.geometry import denormalize_points
 from pftrack.models.acceleration import full_precision
 from pftrack.models.box_coder import inverse_sigmoid
 from pftrack.registry import MODELS
+from pftrack.values import AtLeastOne, Range, Share
 
 MIN_DEPTH = 1e-5
 
@@ -61,12 +62,12 @@ class Detr3DCrossAtten(nn.Module):
 
     def __init__(
         self,
-        pc_range: Sequence[float],
-        embed_dims: int = 256,
-        num_levels: int = 4,
-        num_cams: int = 6,
+        pc_range: Range,
+        embed_dims: AtLeastOne = 256,
+        num_levels: AtLeastOne = 4,
+        num_cams: AtLeastOne = 6,
         num_points: int = 1,
-        dropout: float = 0.1,
+        dropout: Share = 0.1,
     ) -> None:
         super().__init__()
         if num_points != 1:

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from pftrack.errors import UserError
 from pftrack.models.layers import attention  # noqa: F401  (registers the attention)
 from pftrack.registry import MODELS, build_model
+from pftrack.values import AtLeastOne, Share
 
 OPERATION_ORDER = ("self_attn", "norm", "cross_attn", "norm", "ffn", "norm")
 
@@ -53,8 +54,8 @@ class TransformerDecoderLayer(nn.Module):
     def __init__(
         self,
         attn_cfgs: dict[str, Any] | Sequence[dict[str, Any]],
-        feedforward_channels: int = 2048,
-        ffn_dropout: float = 0.1,
+        feedforward_channels: AtLeastOne = 2048,
+        ffn_dropout: Share = 0.1,
         operation_order: Sequence[str] = OPERATION_ORDER,
         with_cp: bool = False,
     ) -> None:
@@ -135,7 +136,7 @@ class DecoderLayers(nn.Module):
 
     def __init__(
         self,
-        num_layers: int,
+        num_layers: AtLeastOne,
         transformerlayers: dict[str, Any] | Sequence[dict[str, Any]],
         return_intermediate: bool = True,
     ) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pftrack.errors import UserError
 from pftrack.registry import MODELS
+from pftrack.values import NotNegative, Share
 
 
 def _reduce(
@@ -36,9 +37,9 @@ class FocalLoss(nn.Module):
     def __init__(
         self,
         use_sigmoid: bool = True,
-        gamma: float = 2.0,
-        alpha: float = 0.25,
-        loss_weight: float = 1.0,
+        gamma: NotNegative = 2.0,
+        alpha: Share = 0.25,
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         super().__init__()
         if not use_sigmoid:
@@ -75,7 +76,7 @@ class L1Loss(nn.Module):
         loss_weight: factor.
     """
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
+    def __init__(self, loss_weight: NotNegative = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
 

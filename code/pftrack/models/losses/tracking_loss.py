@@ -27,6 +27,7 @@ from pftrack.models.trackers.track_instances import (
 )
 from pftrack.registry import MODELS, build_model
 from pftrack.structures import FrameTargets, upload
+from pftrack.values import AtLeastOne, NotNegative
 
 
 @dataclass
@@ -63,8 +64,8 @@ class TrackingLoss(nn.Module):
 
     def __init__(
         self,
-        num_classes: int = 10,
-        code_weights: Sequence[float] = (1, 1, 1, 1, 1, 1, 1, 1, 0.2, 0.2),
+        num_classes: AtLeastOne = 10,
+        code_weights: Sequence[NotNegative] = (1, 1, 1, 1, 1, 1, 1, 1, 0.2, 0.2),
         loss_cls: dict[str, Any] | None = None,
         loss_bbox: dict[str, Any] | None = None,
         loss_prediction: dict[str, Any] | None = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from pftrack.models.acceleration import full_precision
 from pftrack.registry import MODELS, build_model
+from pftrack.values import Range, check_range
 
 MATCHED_CODE_SIZE = 8  # velocities do not take part
 INVALID_COST = 100.0
@@ -31,13 +31,14 @@ class HungarianAssigner3D:
         cls_cost: dict[str, Any] | None = None,
         reg_cost: dict[str, Any] | None = None,
         iou_cost: dict[str, Any] | None = None,
-        pc_range: Sequence[float] | None = None,
+        pc_range: Range | None = None,
     ) -> None:
         self.cls_cost = build_model(cls_cost or {"type": "FocalLossCost", "weight": 2.0})
         self.reg_cost = build_model(reg_cost or {"type": "BBox3DL1Cost", "weight": 0.25})
         if iou_cost is not None:
             build_model(iou_cost)
-        self.pc_range = pc_range
+        if pc_range is not None:
+            check_range("pc_range of the assigner", pc_range)
 
     def cost(self, logits: Tensor, codes: Tensor, gt_labels: Tensor, gt_codes: Tensor) -> Tensor:
         """Cost matrices without gradient; what is not finite costs :data:`INVALID_COST`.

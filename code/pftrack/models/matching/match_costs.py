@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pftrack.errors import UserError
 from pftrack.registry import MODELS
+from pftrack.values import NotNegative, Share
 
 
 @MODELS.register_module(name="FocalLossCost")
@@ -18,7 +19,11 @@ class FocalLossCost:
     """
 
     def __init__(
-        self, weight: float = 1.0, alpha: float = 0.25, gamma: float = 2.0, eps: float = 1e-12
+        self,
+        weight: NotNegative = 1.0,
+        alpha: Share = 0.25,
+        gamma: NotNegative = 2.0,
+        eps: NotNegative = 1e-12,
     ) -> None:
         self.weight, self.alpha, self.gamma, self.eps = weight, alpha, gamma, eps
 
@@ -38,7 +43,7 @@ class BBox3DL1Cost:
         weight: factor.
     """
 
-    def __init__(self, weight: float = 1.0) -> None:
+    def __init__(self, weight: NotNegative = 1.0) -> None:
         self.weight = weight
 
     def __call__(self, codes: Tensor, target_codes: Tensor) -> Tensor:

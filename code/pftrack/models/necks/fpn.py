@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import cast
+from typing import Annotated, cast
 
 import torch.nn.functional as F
+from msgspec import Meta
 from torch import Tensor, nn
 
 from pftrack.errors import UserError
 from pftrack.registry import MODELS
+from pftrack.values import AtLeastOne
 
 
 @MODELS.register_module()
@@ -28,10 +30,10 @@ class FPN(nn.Module):
 
     def __init__(
         self,
-        in_channels: Sequence[int],
-        out_channels: int,
-        num_outs: int,
-        start_level: int = 0,
+        in_channels: Sequence[AtLeastOne],
+        out_channels: AtLeastOne,
+        num_outs: AtLeastOne,
+        start_level: Annotated[int, Meta(ge=0)] = 0,
         add_extra_convs: bool | str = False,
         relu_before_extra_convs: bool = False,
     ) -> None:

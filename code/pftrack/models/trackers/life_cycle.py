@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 
 from pftrack.models.box_coder import BoxCoder, denormalize_bbox
 from pftrack.models.trackers.track_instances import TrackInstances
 from pftrack.sequences import starts_sequence
 from pftrack.structures import TRACKING_CLASSES, FramePose, upload
+from pftrack.values import Threshold
 
 NO_CANDIDATE = -1.0  # in place of the score of an instance that is not to be reported
 
@@ -51,10 +54,10 @@ class Thresholds:
             nuScenes' order of classes.
     """
 
-    output_threshold: float = 0.2
-    score_threshold: float = 0.4
-    record_threshold: float = 0.4
-    max_age_since_update: int = 1
+    output_threshold: Threshold = 0.2
+    score_threshold: Threshold = 0.4
+    record_threshold: Threshold = 0.4
+    max_age_since_update: Annotated[int, Meta(ge=0)] = 1
     tracked_labels: Sequence[int] = tuple(range(len(TRACKING_CLASSES)))
 
 

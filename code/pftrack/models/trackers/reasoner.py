@@ -21,6 +21,7 @@ from pftrack.models.layers.mlp import mlp
 from pftrack.models.layers.positional_encoding import time_position_embedding
 from pftrack.models.trackers.track_instances import TrackInstances
 from pftrack.registry import build_model
+from pftrack.values import AtLeastOne
 
 # The score of an instance that goes on by its forecast alone, as in the published tracker.
 PROVISIONAL_SCORE = 0.01
@@ -52,8 +53,8 @@ class SpatialTemporalReasoner(nn.Module):
         future_reasoning: bool = True,
         hist_len: int = 3,
         fut_len: int = 8,
-        num_classes: int = 10,
-        embed_dims: int = 256,
+        num_classes: AtLeastOne = 10,
+        embed_dims: AtLeastOne = 256,
         pc_range: Sequence[float] = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0),
         num_reg_fcs: int = 2,
         code_size: int = CODE_SIZE,

@@ -7,7 +7,7 @@ refine by the past -> forecast the future -> summarise -> keep -> move into the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from pftrack.errors import UserError
 from pftrack.geometry import change_lidar_frame
 from pftrack.models.acceleration import full_precision
-from pftrack.models.box_coder import AtLeastOne
 from pftrack.models.dense_heads.base import HeadOutput, Past
 from pftrack.models.layers.grid_mask import GridMask
 from pftrack.models.layers.positional_encoding import pos2posemb3d
 from pftrack.models.losses.tracking_loss import Match
+from pftrack.models.shapes import check_maps
 from pftrack.models.trackers import motion
 from pftrack.models.trackers.life_cycle import (
     StreamMemory,
@@ -36,6 +36,7 @@ from pftrack.models.trackers.track_instances import Estimate, TrackInstances
 from pftrack.registry import MODELS, build_model, check_agreement, check_arguments
 from pftrack.stated import accept
 from pftrack.structures import ClipBatch, FrameBatch, FramePose
+from pftrack.values import AtLeastOne, Range
 
 StageTimer = Callable[[str], AbstractContextManager[Any]]
 
@@ -77,7 +78,7 @@ class Cam3DTracker(nn.Module):
         num_classes: AtLeastOne = 10,
         num_query: AtLeastOne = 500,
         embed_dims: AtLeastOne = 256,
-        pc_range: Sequence[float] | None = None,
+        pc_range: Range | None = None,
         tracking: bool = True,
         train_backbone: bool = True,
         if_update_ego: bool = True,
@@ -104,12 +105,14 @@ class Cam3DTracker(nn.Module):
             "spatial_temporal_reason": spatial_temporal_reason or {},
         }
         check_agreement("num_classes", "model", num_classes, parts)
+        check_agreement("embed_dims", "model", embed_dims, parts)
         check_agreement(
             "pc_range", "its box coder", self.pc_range, {**parts, "model": {"pc_range": pc_range}}
         )
         self.pts_bbox_head = build_model(pts_bbox_head, pc_range=list(self.pc_range))
         self.img_backbone = build_model(img_backbone)
         self.img_neck = build_model(img_neck)
+        check_maps(self.img_backbone, self.img_neck, self.pts_bbox_head)
         self.criterion = build_model(loss or {"type": "TrackingLoss"}, num_classes=num_classes)
         check_arguments(SpatialTemporalReasoner, spatial_temporal_reason or {})
         self.STReasoner = SpatialTemporalReasoner(

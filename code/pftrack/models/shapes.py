@@ -1,0 +1,68 @@
+"""Whether backbone, neck and head fit together, found on tensors without data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from pftrack.errors import UserError
+
+_IMAGES = (2, 3, 256, 256)  # large enough for seven halvings and a batch norm
+
+
+def check_maps(backbone: nn.Module, neck: nn.Module, head: nn.Module) -> None:
+    """Compare the feature maps that arrive with those that neck and head are made for.
+
+    Nothing is computed. A backbone that cannot run so (an operator of its own, a fixed image size)
+    is believed.
+
+    Args:
+        head: may say what it expects: ``in_channels`` of each map, ``num_levels``, how many.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    try:
+        stages = _on_meta(backbone, torch.empty(_IMAGES, device="meta"))
+        found = [stage.shape[1] for stage in stages]
+    except Exception:
+        return
+    try:
+        maps = _on_meta(neck, stages)
+        channels = [level.shape[1] for level in maps]
+    except UserError:
+        raise
+    except Exception as error:
+        if "meta" in str(error):
+            return
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"img_neck in the config does not take the maps of {found} channels that the backbone "
+            f"returns: {reason}"
+        ) from error
+    wanted = getattr(head, "in_channels", None)
+    if wanted is not None and channels[0] != wanted:
+        raise UserError(
+            f"pts_bbox_head in the config: in_channels={wanted}, but img_neck returns maps of "
+            f"{channels[0]} channels"
+        )
+    levels = getattr(head, "num_levels", None)
+    if levels is not None and len(channels) != levels:
+        raise UserError(
+            f"pts_bbox_head in the config looks at num_levels={levels} maps, but img_neck returns "
+            f"{len(channels)}"
+        )
+
+
+@torch.no_grad()
+def _on_meta(module: nn.Module, inputs: Any) -> list[Tensor]:
+    """What a module returns, with weights and buffers that hold no data."""
+    state = {
+        name: tensor.detach().to("meta")
+        for tensors in (module.named_parameters(), module.named_buffers())
+        for name, tensor in tensors
+    }
+    return list(functional_call(module, state, (inputs,)))
