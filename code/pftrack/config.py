@@ -6,7 +6,6 @@ files amount to.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import math
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pftrack.arguments import Parser
 from pftrack.errors import UserError, run_cli
 from pftrack.paths import CODE, portable
 from pftrack.plugins import import_plugins
@@ -188,7 +188,7 @@ def _did_you_mean(node: Any, part: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=sys.argv[0] if sys.argv[0].startswith("pftrack") else "python -m pftrack.config",
         description="print a configuration with its _base_ files and overrides applied",
     )

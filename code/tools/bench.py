@@ -7,6 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import laboratory
+from pftrack.arguments import Parser, whole
 from pftrack.errors import UserError, run_cli
 
 BENCHMARKS = Path(laboratory.__file__).parent / "benchmarks"
@@ -17,7 +18,7 @@ def first_paragraph(text: str) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bench.py",
         usage="bench.py NAME [arguments; NAME --help lists them] [options]",
         description=__doc__,
@@ -30,7 +31,7 @@ def main() -> int:
     parser.add_argument(
         "--against", metavar="COMMIT", help="run it alternately here and at this commit"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="alternations (5)")
+    parser.add_argument("--rounds", type=whole(1), default=5, help="alternations (5)")
     parser.add_argument(
         "--write-docs",
         nargs="*",

@@ -12,13 +12,13 @@ os.environ["ATEN_CPU_CAPABILITY"] = "avx2"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import pftrack  # noqa: F401, compatibility first
+from pftrack.arguments import Parser
 from pftrack.errors import run_cli
 
 
 def main() -> int:
-    import argparse
 
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("golden", help="folder of golden files")
     parser.add_argument("--json", action="store_true", help="print the table as json")
     parser.add_argument("--only", default="", metavar="PREFIX", help="files beginning with PREFIX")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from pftrack.arguments import MOST_PROCESSES, Parser, real, whole
 from pftrack.errors import UserError, run_cli
 
 
@@ -24,20 +25,25 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="dataset root to create")
     parser.add_argument(
-        "--scenes", type=int, default=10, help="default 10: 8 to train, 2 to validate"
+        "--scenes", type=whole(1), default=10, help="default 10: 8 to train, 2 to validate"
     )
-    parser.add_argument("--frames", type=int, default=40, help="key frames a scene (default 40)")
-    parser.add_argument("--image-size", default="800x450", help="WxH in pixels (default 800x450)")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--workers", type=int, default=len(os.sched_getaffinity(0)), help="default: all cores"
+        "--frames", type=whole(1), default=40, help="key frames a scene (default 40)"
+    )
+    parser.add_argument("--image-size", default="800x450", help="WxH in pixels (default 800x450)")
+    parser.add_argument("--seed", type=whole(0), default=0)
+    parser.add_argument(
+        "--workers",
+        type=whole(1, MOST_PROCESSES),
+        default=len(os.sched_getaffinity(0)),
+        help="default: all cores",
     )
     parser.add_argument("--version", help="v1.0-mini (default up to 10 scenes) or v1.0-trainval")
     parser.add_argument(
-        "--visibility", type=float, metavar="METRES", help="fog (default: a clear day)"
+        "--visibility", type=real(1), metavar="METRES", help="fog (default: a clear day)"
     )
     parser.add_argument(
         "--contact-sheet", type=Path, metavar="FILE", help="also write a picture of a few frames"
@@ -48,8 +54,6 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     size = image_size(arguments.image_size)
-    if arguments.workers < 1:
-        raise UserError(f"--workers is {arguments.workers}: use 1 or more")
     sheet = arguments.contact_sheet
     if sheet and sheet.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         raise UserError(f"--contact-sheet is {sheet}: name a .jpg or .png file")

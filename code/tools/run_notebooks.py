@@ -5,15 +5,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import argparse
 
+from pftrack.arguments import Parser, whole
 from pftrack.errors import UserError, run_cli
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: all in notebooks/")
     parser.add_argument(
         "--out",
@@ -22,7 +22,9 @@ def main() -> int:
         help="folder for the executed copies (default: work_dirs/notebooks)",
     )
     parser.add_argument("--fast", action="store_true", help="few frames, as the tests run them")
-    parser.add_argument("--timeout", type=int, default=900, help="seconds per cell (default 900)")
+    parser.add_argument(
+        "--timeout", type=whole(1), default=900, help="seconds per cell (default 900)"
+    )
     parser.add_argument(
         "--store",
         action="store_true",

@@ -1,6 +1,5 @@
 """Track a folder of images with an export alone, and draw a video (docs/deployment.md)."""
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cv2
 import numpy as np
 
+from pftrack.arguments import Parser
 from pftrack.deployment import OnnxTracker
 from pftrack.errors import UserError, run_cli
 from pftrack.frames import Frame
@@ -29,7 +29,7 @@ def draw(image, tracks, global2camera, intrinsic):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("deployment", help="folder of an export")
     parser.add_argument("images", type=Path, help="folder with calibration.json")
     parser.add_argument("out", help="video, .mp4")

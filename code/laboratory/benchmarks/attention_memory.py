@@ -12,12 +12,12 @@ recomputation, for the estimate of a whole training iteration.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from laboratory.measuring.record import Row
+from pftrack.arguments import Parser
 
 CONFIG = "projects/configs/tracking/petr/f3_q500_800x320.py"
 FRAMES, CAMERAS, STRIDE = 3, 6, 16
@@ -26,7 +26,7 @@ GIB = 2**30
 
 def run(argv: list[str]) -> list[Row]:
     """Print the table; see the module's text."""
-    parser = argparse.ArgumentParser(prog="bench.py attention_memory", description=__doc__)
+    parser = Parser(prog="bench.py attention_memory", description=__doc__)
     parser.add_argument("--sizes", nargs="+", default=["320x800", "640x1600"], metavar="HxW")
     parser.add_argument("--tracks", type=int, default=60, help="live tracks from frame 2 on")
     args = parser.parse_args(argv)

@@ -7,12 +7,12 @@ Each size runs in a process of its own.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import tempfile
 from pathlib import Path
 
 from laboratory.measuring.record import CPU, PEAK, WALL, Row, Stopwatch
+from pftrack.arguments import Parser
 from pftrack.memory import peak_memory
 from pftrack.nuscenes.versions import TRAINVAL
 
@@ -44,7 +44,7 @@ def measure(root: Path, out: Path, workers: int) -> Row:
 
 def run(argv: list[str]) -> list[Row]:
     """Entry of ``tools/bench.py converter``."""
-    parser = argparse.ArgumentParser(prog="bench.py converter", description=__doc__)
+    parser = Parser(prog="bench.py converter", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="samples")
     parser.add_argument("--workers", type=int, default=2, help="processes that read tables")
     parser.add_argument("--keep", type=Path, help="folder for tables and infos (default: removed)")

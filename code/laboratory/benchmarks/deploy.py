@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from laboratory.measuring.record import CPU, PEAK, WALL, Row, Stopwatch
+from pftrack.arguments import Parser
 
 CONFIGS = (
     "projects/configs/tracking/petr/f3_q5_800x320.py",
@@ -33,7 +34,7 @@ ENGINES = ("torch", "static", "onnx", "onnx-int8")
 
 def run(argv: list[str]) -> list[Row]:
     """Entry of ``tools/bench.py deploy``."""
-    parser = argparse.ArgumentParser(prog="bench.py deploy", description=__doc__)
+    parser = Parser(prog="bench.py deploy", description=__doc__)
     parser.add_argument("--configs", nargs="+", default=list(CONFIGS))
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES[:3]))
     parser.add_argument("--tracks", type=int, default=300, help="live tracks, and slots (300)")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from laboratory.measuring.record import WALL, Row
+from pftrack.arguments import Parser
 
 ENGINES = ("torch", "static", "onnx")
 NEAR = 1e-4  # of a score to a threshold
@@ -23,7 +24,7 @@ CLOSE = 2e-3  # m, of a centre to the reference's
 
 def run(argv: list[str]) -> list[Row]:
     """Entry of ``tools/bench.py deployed_tracks``."""
-    parser = argparse.ArgumentParser(prog="bench.py deployed_tracks", description=__doc__)
+    parser = Parser(prog="bench.py deployed_tracks", description=__doc__)
     parser.add_argument("--checkpoint", default="demo/f3_demo.pth")
     parser.add_argument("--data-root", help="folder of the data, with its info files")
     parser.add_argument("--infos", default="tracking_forecasting-mini_infos_val.pkl")

@@ -9,7 +9,6 @@ normalisation happens on the device and is timed apart. Both single-threaded, CP
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from laboratory.measuring.record import Row
+from pftrack.arguments import Parser
 
 FRAMES, CAMERAS = 3, 6
 SETTINGS = {
@@ -52,7 +52,7 @@ def write_pictures(folder: Path, count: int, seed: int = 0) -> list[Path]:
 
 def run(argv: list[str]) -> list[Row]:
     """Entry of ``tools/bench.py loader``."""
-    parser = argparse.ArgumentParser(prog="bench.py loader", description=__doc__)
+    parser = Parser(prog="bench.py loader", description=__doc__)
     parser.add_argument("--clips", type=int, default=5, help="repetitions; the median counts")
     parser.add_argument("--images", type=Path, help="folder of 1600x900 JPEGs (default: drawn)")
     args = parser.parse_args(argv)

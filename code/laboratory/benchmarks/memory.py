@@ -10,11 +10,11 @@ the kernels may take longer (laboratory/gpu_check).
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 from typing import Any
 
 from laboratory.measuring.record import Row
+from pftrack.arguments import Parser
 
 CONFIGS = (
     "petr/f1_q500_800x320",
@@ -35,7 +35,7 @@ PRECISIONS = ("fp32", "bf16")
 
 def run(argv: list[str]) -> list[Row]:
     """Entry of ``tools/bench.py memory``."""
-    parser = argparse.ArgumentParser(prog="bench.py memory", description=__doc__)
+    parser = Parser(prog="bench.py memory", description=__doc__)
     parser.add_argument("--configs", nargs="+", default=list(CONFIGS))
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--tflops", type=float, default=250.0, help="of the GPU that is estimated")

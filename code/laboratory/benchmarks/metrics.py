@@ -10,7 +10,6 @@ devkit would need for all 40 is then extrapolated by the number of passes, and m
 
 from __future__ import annotations
 
-import argparse
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from laboratory.measuring.record import Row
+from pftrack.arguments import Parser
 from pftrack.evaluation.config import TrackingConfig, load_tracking_config
 from pftrack.memory import peak_memory
 from pftrack.nuscenes.versions import TRAINVAL
@@ -57,7 +57,7 @@ class Outcome:
 
 def run(argv: list[str]) -> list[Row]:
     """Entry of ``tools/bench.py metrics``."""
-    parser = argparse.ArgumentParser(prog="bench.py metrics", description=__doc__)
+    parser = Parser(prog="bench.py metrics", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[80, 320, 1280, 6000])
     parser.add_argument("--all-thresholds-up-to", type=int, default=320, metavar="SAMPLES")
     parser.add_argument("--thresholds", type=int, default=3, help="at larger sizes (3)")

@@ -11,13 +11,13 @@ There is no column for the original: a ratio counts only when both sides ran in 
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from laboratory.measuring.record import CPU, PEAK, WALL, Row, Stopwatch
+from pftrack.arguments import Parser
 
 CONFIGS = {
     "track": "projects/configs/tracking/petr/f3_q500_800x320.py",
@@ -29,7 +29,7 @@ FRAMES = {"f1": 1, "f3": 3}
 
 def run(argv: list[str]) -> list[Row]:
     """Measure and print the table; see the module's text."""
-    parser = argparse.ArgumentParser(prog="bench.py model_time", description=__doc__)
+    parser = Parser(prog="bench.py model_time", description=__doc__)
     parser.add_argument("--tasks", nargs="+", choices=list(CONFIGS), default=list(CONFIGS))
     parser.add_argument("--tracks", type=int, default=300, help="live tracks while tracking")
     parser.add_argument("--sizes", nargs="+", default=["320x800"], metavar="HxW")

@@ -9,7 +9,6 @@ generated data, from the same weights, in the same order.
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from laboratory.measuring.record import Row
+from pftrack.arguments import Parser
 from pftrack.nuscenes.versions import MINI, info_file_name
 
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -79,7 +79,7 @@ def demo_runs(iterations: int) -> list[Row]:
 
 def run(argv: list[str]) -> list[Row]:
     """Entry of ``tools/bench.py precision``."""
-    parser = argparse.ArgumentParser(prog="bench.py precision", description=__doc__)
+    parser = Parser(prog="bench.py precision", description=__doc__)
     parser.add_argument("golden", nargs="?", type=Path, help="default: none of these runs")
     parser.add_argument("--iterations", type=int, default=200, help="of the demo; 0: none")
     parser.add_argument("--only", default="h_run", help="golden files beginning with this")

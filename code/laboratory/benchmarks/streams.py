@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from laboratory.measuring.record import CPU, WALL, Row, Stopwatch
+from pftrack.arguments import Parser
 
 CONFIGS = ("projects/configs/tracking/demo/f3_demo.py",)
 
 
 def run(argv: list[str]) -> list[Row]:
     """Entry of ``tools/bench.py streams``."""
-    parser = argparse.ArgumentParser(prog="bench.py streams", description=__doc__)
+    parser = Parser(prog="bench.py streams", description=__doc__)
     parser.add_argument("--configs", nargs="+", default=list(CONFIGS))
     parser.add_argument("--checkpoint")
     parser.add_argument("--streams", type=int, default=4)

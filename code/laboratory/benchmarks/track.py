@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from laboratory.measuring.record import Row
+from pftrack.arguments import Parser
 
 CONFIGS = (
     "projects/configs/tracking/petr/f3_q500_800x320.py",
@@ -55,7 +56,7 @@ class Measurement:
 
 def run(argv: list[str]) -> list[Row]:
     """Entry of ``tools/bench.py track``."""
-    parser = argparse.ArgumentParser(prog="bench.py track", description=__doc__)
+    parser = Parser(prog="bench.py track", description=__doc__)
     parser.add_argument("--configs", nargs="+", default=list(CONFIGS))
     parser.add_argument("--checkpoint")
     parser.add_argument("--frames", type=int, default=4, help="timed, after one to warm up")

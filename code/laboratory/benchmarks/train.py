@@ -8,7 +8,6 @@ where there is one.
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -16,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from laboratory.measuring.record import PEAK, Row
+from pftrack.arguments import Parser
 from pftrack.nuscenes.versions import MINI, info_file_name
 
 CONFIGS = Path("projects/configs/tracking")
@@ -83,7 +83,7 @@ def make_data(folder: Path, image_size: tuple[int, int], frames: int = 8) -> Non
 
 def run(argv: list[str]) -> list[Row]:
     """Entry of ``tools/bench.py train``."""
-    parser = argparse.ArgumentParser(prog="bench.py train", description=__doc__)
+    parser = Parser(prog="bench.py train", description=__doc__)
     parser.add_argument("configs", nargs="*", help=f"default: {' '.join(DEFAULT)}; or a.b=c")
     parser.add_argument("--iterations", type=int, default=5)
     parser.add_argument("--warmup", type=int, default=2)

@@ -53,7 +53,9 @@ class Step:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    from pftrack.arguments import Parser
+
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder for log.txt, f1_demo.pth and f3_demo.pth")
     parser.add_argument("seconds", type=float, help="until everything is written")
     parser.add_argument("--device", default="cuda:0", help="cuda:0 (default) or cpu")

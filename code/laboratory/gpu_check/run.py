@@ -8,7 +8,6 @@ machine and code goes on where it ended. Parts are in the order of what one want
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -25,6 +24,7 @@ from tqdm import tqdm
 
 from laboratory.gpu_check import attention, loader, parity, static, tracking, training
 from laboratory.gpu_check.setting import Part, Result, Setting
+from pftrack.arguments import Parser
 from pftrack.devices import find_device, nvidia_smi
 from pftrack.errors import UserError
 from pftrack.files import write_json
@@ -194,7 +194,7 @@ def _expectation(ranges: Mapping[str, Any], name: str, key: str, value: Any) -> 
 
 def main() -> int:
     """Exit status 1: a part found something wrong."""
-    parser = argparse.ArgumentParser(prog="gpu_check.py", description=__doc__)
+    parser = Parser(prog="gpu_check.py", description=__doc__)
     parser.add_argument("--device", default="auto", help="cuda, cuda:N or cpu (demo size)")
     parser.add_argument("--only", nargs="+", default=[""], metavar="PREFIX", help="these parts")
     parser.add_argument("--budget", type=float, default=460, help="seconds; no part begins later")

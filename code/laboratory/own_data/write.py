@@ -5,7 +5,6 @@ python -m laboratory.own_data.write {folder,kitti,argoverse} DATASET OUT
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import math
@@ -17,6 +16,7 @@ import cv2
 import numpy as np
 
 from pftrack import geometry
+from pftrack.arguments import Parser
 from pftrack.data import argoverse, kitti
 from pftrack.datasets.infos import Info, load_infos
 from pftrack.errors import run_cli
@@ -226,7 +226,7 @@ WRITERS = {"folder": write_folder, "kitti": write_kitti, "argoverse": write_argo
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("format", choices=WRITERS)
     parser.add_argument("dataset", type=Path, help="generated v1.0-mini with info files")
     parser.add_argument("out", type=Path)

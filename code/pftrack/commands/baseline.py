@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
+from pftrack.arguments import Parser
 from pftrack.baseline import METHODS
 from pftrack.commands.data_arguments import add_table_options
 from pftrack.errors import UserError
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument(
         "result",
         type=Path,

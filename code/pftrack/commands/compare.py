@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from pftrack.arguments import Parser, whole
 from pftrack.commands.data_arguments import add_strict_option, add_table_options
 from pftrack.errors import UserError
 
@@ -12,7 +13,7 @@ MOST_FILES = 8  # colours of the page
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument(
         "results",
         nargs="+",
@@ -23,9 +24,9 @@ def parse_args() -> argparse.Namespace:
     add_table_options(parser, "the first RESULT")
     parser.add_argument("--out", type=Path, help="folder; default: compare/ beside the last RESULT")
     parser.add_argument(
-        "--draws", type=int, default=1000, help="of scenes, for the intervals (1000)"
+        "--draws", type=whole(1, 100_000), default=1000, help="of scenes, for the intervals (1000)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the draws (0)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="of the draws (0)")
     add_strict_option(parser)
     args = parser.parse_args()
     if not 2 <= len(args.results) <= MOST_FILES:
@@ -33,8 +34,6 @@ def parse_args() -> argparse.Namespace:
             f"{len(args.results)} results file(s): a comparison takes 2 to {MOST_FILES}, e.g. "
             'RESULTS="work_dirs/a/results_nusc.json work_dirs/b/results_nusc.json"'
         )
-    if not 1 <= args.draws <= 100_000 or args.seed < 0:
-        raise UserError("--draws must be from 1 to 100000, --seed at least 0")
     for result in args.results:
         if not result.is_file():
             raise UserError(f"no results file {result}")

@@ -7,22 +7,21 @@ interrupted at any point and started again.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from pftrack.errors import UserError
+from pftrack.arguments import Parser, whole
 
 
 def main() -> int:
     """Parse the command line, run the stages that are not done, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("work_dirs/demo"), help="folder")
-    parser.add_argument("--scenes", type=int, default=10, help="scenes to generate (10)")
+    parser.add_argument("--scenes", type=whole(2), default=10, help="scenes to generate (10)")
     parser.add_argument("--image-size", default="400x225", metavar="WxH", help="(400x225)")
-    parser.add_argument("--iterations", type=int, default=40, help="of each training step (40)")
+    parser.add_argument(
+        "--iterations", type=whole(1), default=40, help="of each training step (40)"
+    )
     args = parser.parse_args()
-    if args.scenes < 2 or args.iterations < 1:
-        raise UserError("--scenes starts at 2 (one to train, one to validate), --iterations at 1")
 
     from pftrack.commands.demo_stages import run_demo
 

@@ -7,7 +7,6 @@ is installed.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import importlib.util
 import json
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from pftrack.arguments import Parser
 from pftrack.devices import OLDEST_DRIVER, find_gpus, machine_has_gpus, nvidia_smi
 from pftrack.nuscenes.versions import SPLITS, info_file_name
 from pftrack.paths import CHECKPOINTS_DIR, CODE, REPOSITORY
@@ -260,7 +260,7 @@ def checkpoints() -> list[Finding]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print a line for everything. Exit status 1: something is in the way."""
-    parser = argparse.ArgumentParser(prog="doctor", description=__doc__)
+    parser = Parser(prog="doctor", description=__doc__)
     parser.add_argument("--nuscenes", type=Path, default=Path("data/nuscenes"))
     args = parser.parse_args(arguments)
     looks: list[Callable[[], list[Finding]]] = [

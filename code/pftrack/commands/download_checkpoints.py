@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
 
+from pftrack.arguments import Parser
 from pftrack.checkpoints.manifest import MANIFEST, load_manifest
 from pftrack.paths import CHECKPOINTS_DIR
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument(
         "--only",
         nargs="*",

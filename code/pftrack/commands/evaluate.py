@@ -6,12 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
+from pftrack.arguments import Parser
 from pftrack.commands.data_arguments import add_strict_option
 from pftrack.nuscenes.versions import TRAINVAL, official_split
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("result", help="results file in the nuScenes tracking or detection format")
     parser.add_argument("--dataroot", default="data/nuscenes", help="nuScenes' folder")
     parser.add_argument("--version", default=TRAINVAL)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+
+from pftrack.arguments import Parser, whole
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("checkpoint", help="absolute, relative, or below checkpoints/")
     parser.add_argument("--format", choices=["onnx", "torch"], default="onnx")
     parser.add_argument("--config", help="default: the one the checkpoint belongs to")
     parser.add_argument("--out", type=Path, help="folder (work_dirs/deploy_<checkpoint>)")
-    parser.add_argument("--slots", type=int, default=300, help="for live tracks (300)")
+    parser.add_argument("--slots", type=whole(1), default=300, help="for live tracks (300)")
     parser.add_argument("--precision", choices=["fp32", "fp16"], default="fp32")
-    parser.add_argument("--cameras", type=int, default=6, help="images of a frame (6)")
+    parser.add_argument("--cameras", type=whole(1, 100), default=6, help="images of a frame (6)")
     args = parser.parse_args()
 
     from pftrack.checkpoints.reading import find_checkpoint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pftrack.errors import UserError
+from pftrack.arguments import Parser, whole
 
 FORMATS = {
     "folder": "pftrack.data.folder",
@@ -15,7 +15,7 @@ FORMATS = {
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument(
         "format",
         choices=FORMATS,
@@ -28,13 +28,14 @@ def parse_args() -> argparse.Namespace:
         "--val", nargs="+", metavar="NAME", help="recordings to evaluate on (the last fifth)"
     )
     parser.add_argument(
-        "--every", type=int, default=1, metavar="N", help="take every Nth frame (key frames: 2 Hz)"
+        "--every",
+        type=whole(1, 1000),
+        default=1,
+        metavar="N",
+        help="take every Nth frame (key frames: 2 Hz)",
     )
     parser.add_argument("--copy", action="store_true", help="copy the images instead of linking")
-    args = parser.parse_args()
-    if not 1 <= args.every <= 1000:
-        raise UserError(f"--every {args.every}: from 1 to 1000")
-    return args
+    return parser.parse_args()
 
 
 def main() -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+
+from pftrack.arguments import Parser
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("checkpoint", help="absolute, relative, or below checkpoints/")
     parser.add_argument("--config", help="compare with this configuration instead of all of them")
     parser.add_argument("--against", metavar="CKPT", help="another checkpoint to compare with")

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pftrack.arguments import Parser, real, whole
 from pftrack.errors import UserError
 from pftrack.nuscenes.versions import find_version
 
@@ -30,12 +31,12 @@ def add_scene_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="val", help="name or file of scene names (default: val)")
     parser.add_argument("--infos", type=Path, help="info file, instead of the split's")
     parser.add_argument("--scenes", default="", help="names, separated by commas (default: all)")
-    parser.add_argument("--min-score", type=float, default=0.2, help="default 0.2")
-    parser.add_argument("--frames", type=int, help="stop after so many frames of each scene")
+    parser.add_argument("--min-score", type=real(0, 1), default=0.2, help="default 0.2")
+    parser.add_argument("--frames", type=whole(1), help="stop after so many frames of each scene")
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     add_scene_options(parser)
     parser.add_argument("--out", type=Path, help="folder (default: video/ beside the results)")
     parser.add_argument(
@@ -43,10 +44,14 @@ def parse_args() -> argparse.Namespace:
         default="mp4",
         help="mp4, gif, png, rrd (a stream for Rerun), or several separated by commas",
     )
-    parser.add_argument("--fps", type=int, default=4, help="key frames per second (default 4)")
+    parser.add_argument(
+        "--fps", type=whole(1, 240), default=4, help="key frames per second (default 4)"
+    )
     parser.add_argument("--truth", action="store_true", help="outline the annotations in white")
     parser.add_argument("--view", choices=("both", "cameras", "bird"), default="both")
-    parser.add_argument("--camera-width", type=int, default=480, help="px (default 480)")
+    parser.add_argument(
+        "--camera-width", type=whole(64, 4096), default=480, help="px (default 480)"
+    )
     parser.add_argument("--no-labels", action="store_true", help="without ids and scores")
     parser.add_argument("--no-lidar", action="store_true")
     parser.add_argument(
@@ -56,8 +61,6 @@ def parse_args() -> argparse.Namespace:
         help="instead of videos, write the first scene as one small GIF (under 3 MB)",
     )
     args = parser.parse_args()
-    if args.fps < 1 or args.camera_width < 64:
-        raise UserError("--fps starts at 1, --camera-width at 64")
     return args
 
 
@@ -80,8 +83,6 @@ def load_layers(args: argparse.Namespace) -> tuple[list[SceneFrames], list[Layer
     Raises:
         UserError: a file, the dataset or a scene is not there.
     """
-    if args.frames is not None and args.frames < 1:
-        raise UserError("--frames starts at 1")
     names = [name for name in (args.result, args.against) if name is not None]
     for name in names:
         if name != "truth" and not Path(name).is_file():

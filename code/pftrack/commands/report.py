@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from pftrack.arguments import Parser
 from pftrack.commands.data_arguments import add_strict_option, add_table_options
 from pftrack.errors import UserError
 
@@ -12,7 +13,7 @@ from pftrack.errors import UserError
 def main() -> int:
     from pftrack.commands import shared as commands
 
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("result", type=Path, help="results file in the nuScenes tracking format")
     add_table_options(parser)
     parser.add_argument("--out", type=Path, help="folder; default: beside RESULT")

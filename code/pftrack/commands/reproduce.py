@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+
+from pftrack.arguments import Parser
 
 
 def main() -> int:
     from pftrack.checkpoints import manifest
     from pftrack.commands import shared as commands
 
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--only", help="names or kinds of checkpoints, separated by commas")
     parser.add_argument("--manifest", type=Path, default=manifest.MANIFEST)
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/reproduce"))

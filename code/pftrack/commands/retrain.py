@@ -10,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from pftrack.arguments import MOST_PROCESSES, Parser, whole
 from pftrack.commands.data_arguments import add_data_options
 from pftrack.devices import add_device_option
 from pftrack.paths import RETRAINING_RECORD
@@ -17,7 +18,7 @@ from pftrack.paths import RETRAINING_RECORD
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--only", help="stages or parts of their names, separated by commas")
     parser.add_argument(
         "--work-dir",
@@ -26,14 +27,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="one folder a stage in it (work_dirs/reproduce_train)",
     )
     parser.add_argument(
-        "--gpus", type=int, default=8, help="processes, one GPU each; 0: one on the CPU (8)"
+        "--gpus",
+        type=whole(0, MOST_PROCESSES),
+        default=8,
+        help="processes, one GPU each; 0: one on the CPU (8)",
     )
     add_device_option(parser)
     add_data_options(parser)
     parser.add_argument("--plan", action="store_true", help="print the plan, train nothing")
     parser.add_argument(
         "--measure",
-        type=int,
+        type=whole(0),
         default=0,
         metavar="N",
         help="train N steps of each stage first, where no step time is known, for the plan's hours",

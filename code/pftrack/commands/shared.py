@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from pftrack.arguments import MOST_PROCESSES, Parser, whole
 from pftrack.commands.data_arguments import add_data_options, add_strict_option
 from pftrack.deployment.description import DEPLOYMENT_FILE
 from pftrack.devices import add_device_option, choose_devices
@@ -30,7 +31,10 @@ PUBLISHED_SOURCE = "PF-Track (CVPR 2023), nuScenes val"
 def add_job_options(parser: argparse.ArgumentParser, gpus: int = 1) -> None:
     """Options of every command that runs inference."""
     parser.add_argument(
-        "--gpus", type=int, default=gpus, help=f"processes, one GPU each; 0: CPU ({gpus})"
+        "--gpus",
+        type=whole(0, MOST_PROCESSES),
+        default=gpus,
+        help=f"processes, one GPU each; 0: CPU ({gpus})",
     )
     add_device_option(parser)
     parser.add_argument("--split", default="val", help="name or file of scene names (val)")
@@ -54,7 +58,7 @@ def add_streams_option(parser: argparse.ArgumentParser) -> None:
     """``--streams`` of commands that track."""
     parser.add_argument(
         "--streams",
-        type=int,
+        type=whole(1, 1000),
         default=1,
         help="scenes that each process tracks at once, one backbone call for all (1)",
     )
@@ -66,7 +70,7 @@ def checkpoint_parser(description: str | None, task: str) -> argparse.ArgumentPa
     Args:
         task: ``eval`` or ``detect``, the beginning of the default work dir.
     """
-    parser = argparse.ArgumentParser(description=description)
+    parser = Parser(description=description)
     parser.add_argument("checkpoint", help="absolute, relative, or below checkpoints/")
     parser.add_argument("--config", help="default: the one the checkpoint belongs to")
     parser.add_argument("--work-dir", type=Path, help=f"default: work_dirs/{task}_<checkpoint>")

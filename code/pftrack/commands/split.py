@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from pftrack.arguments import Parser, whole
 from pftrack.errors import UserError
 from pftrack.files import atomic, write_json
 from pftrack.nuscenes.splits import CUSTOM_FILE, own_splits, scenes_of_split
@@ -15,7 +16,7 @@ from pftrack.nuscenes.versions import SPLITS, TRAINVAL, version_folder
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     to = parser.add_mutually_exclusive_group(required=True)
     to.add_argument("--out", type=Path, metavar="FILE.txt", help="a scene name a line")
     to.add_argument("--name", help=f"into {CUSTOM_FILE} of the version, which the devkit reads too")
@@ -30,9 +31,9 @@ def parse_args() -> argparse.Namespace:
             help=f"descriptions that speak of {word}, or that do not",
         )
     number = parser.add_mutually_exclusive_group()
-    number.add_argument("--first", type=int, metavar="N", help="of them, by name")
-    number.add_argument("--random", type=int, metavar="N", help="of them, drawn with --seed")
-    parser.add_argument("--seed", type=int, default=0)
+    number.add_argument("--first", type=whole(1), metavar="N", help="of them, by name")
+    number.add_argument("--random", type=whole(1), metavar="N", help="of them, drawn with --seed")
+    parser.add_argument("--seed", type=whole(0), default=0)
     args = parser.parse_args()
     if args.out is not None and args.out.suffix != ".txt":
         raise UserError(f"--out {args.out}: the name must end in .txt")

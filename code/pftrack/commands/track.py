@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from pftrack.arguments import Parser
 from pftrack.commands.old_options import accept_old_options
 from pftrack.errors import UserError
 
@@ -13,7 +13,7 @@ from pftrack.errors import UserError
 def main() -> int:
     from pftrack.commands import shared as commands
 
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("config", help="configuration file")
     parser.add_argument("checkpoint", help="absolute, relative, or below checkpoints/")
     parser.add_argument(

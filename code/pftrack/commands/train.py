@@ -9,6 +9,7 @@ import argparse
 import os
 from pathlib import Path
 
+from pftrack.arguments import Parser, whole
 from pftrack.commands.data_arguments import add_data_options
 from pftrack.commands.old_options import accept_old_options
 from pftrack.devices import KINDS
@@ -18,7 +19,7 @@ from pftrack.training import launch
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__, allow_abbrev=False)
     parser.add_argument("config", type=Path, help="configuration file")
     parser.add_argument("overrides", nargs="*", metavar="a.b=c", help="changes of the config")
     parser.add_argument("--work-dir", type=Path, help="results (work_dirs/<config name>)")
@@ -31,7 +32,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default=os.environ.get("LOAD_FROM") or None,
         help="weights to start from; 'none': random ones (variable LOAD_FROM)",
     )
-    parser.add_argument("--seed", type=int, help="replaces the config's (0)")
+    parser.add_argument("--seed", type=whole(0), help="replaces the config's (0)")
     parser.add_argument("--deterministic", action="store_true", help="deterministic cuDNN")
     parser.add_argument("--device", choices=KINDS, default="auto")
     parser.add_argument("--no-validate", action="store_true", help="leave the evaluations out")

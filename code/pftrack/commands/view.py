@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-
+from pftrack.arguments import Parser
 from pftrack.commands.make_video import add_scene_options, load_layers
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     add_scene_options(parser)
     parser.add_argument("--no-truth", action="store_true", help="without the annotations")
     args = parser.parse_args()

@@ -5,10 +5,10 @@ python -m pftrack.training.export CHECKPOINT OUT [--without MODULE ...]
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from pftrack.arguments import Parser
 from pftrack.errors import UserError, run_cli
 
 
@@ -40,7 +40,7 @@ def export_weights(source: Path, target: Path, without: Sequence[str] = ()) -> i
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument(

@@ -74,7 +74,7 @@ def test_page_and_json(
     [
         (("a.json",), "1 results file(s): a comparison takes 2 to 8"),
         (("a.json", "b.json"), "no results file a.json"),
-        (("a.json", "b.json", "--draws", 0), "--draws must be from 1"),
+        (("a.json", "b.json", "--draws", 0), "--draws: a whole number from 1 to 100000"),
     ],
 )
 def test_one_line_for_a_mistake(

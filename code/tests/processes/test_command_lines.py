@@ -65,9 +65,9 @@ def test_create_data_says_what_is_wrong(
     ("arguments", "message"),
     [
         (["--image-size", "800"], "WIDTHxHEIGHT"),
-        (["--scenes", "0"], "1 or more"),
+        (["--scenes", "0"], "--scenes: a whole number from 1"),
         (["--scenes", "11", "--version", "v1.0-mini"], "has 10 scenes"),
-        (["--workers", "0"], "1 or more"),
+        (["--workers", "0"], "--workers: a whole number from 1"),
         (["--version", "v2"], "v1.0-mini"),
     ],
 )
@@ -133,8 +133,11 @@ def test_inspect_checkpoint_reports_a_malicious_file_in_one_line(tmp_path):
         (["nowhere.json"], "no results file 'nowhere.json'"),
         (["truth", "--dataroot", "nowhere"], "no nuScenes dataset in nowhere"),
         (["truth", "--format", "avi"], "unknown format 'avi'"),
-        (["truth", "--fps", "0"], "--fps starts at 1"),
-        (["truth", "--frames", "0"], "--frames starts at 1"),
+        (["truth", "--fps", "0"], "--fps: a whole number from 1 to 240"),
+        (["truth", "--camera-width", "1000000000000"], "--camera-width: a whole number from 64"),
+        (["truth", "--min-score", "nan"], "--min-score: a number from 0 to 1 is wanted, not 'nan'"),
+        (["truth", "--unheard-of"], "unrecognized arguments: --unheard-of (--help lists"),
+        (["truth", "--frames", "0"], "--frames: a whole number from 1 is"),
     ],
 )
 def test_make_video_says_what_is_wrong(arguments, message):

@@ -15,6 +15,7 @@ ORDER = (
     "compatibility.libraries",  # the package itself imports it before anything else
     "errors",
     "values",
+    "arguments",
     "extras",
     "paths",
     "revision",

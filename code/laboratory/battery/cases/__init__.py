@@ -18,7 +18,13 @@ GROUPS = (
     *(results.results, results.detections, dataset.infos, dataset.tables, results.run_files),
     *(lists.manifests, lists.locks, lists.records, lists.histories, checkpoints.checkpoints),
     *(checkpoints.resumed, configurations.configurations, configurations.settings),
-    *(commands.command_lines, checkpoints.archives, dataset.images, commands.shell),
+    *(
+        commands.command_lines,
+        commands.numbers,
+        checkpoints.archives,
+        dataset.images,
+        commands.shell,
+    ),
     *(own_data.splits, own_data.calibrations, own_data.csv_files, own_data.recordings),
     *(importers.kitti_files, importers.feather_files, commands.good, own_data.good),
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -41,6 +42,42 @@ def command_lines(make: Maker) -> Iterator[Case]:
             return command(name, *arguments)
 
         yield Case("command line", f"{name} {arguments}", run)
+
+
+def numbers(make: Maker) -> Iterator[Case]:
+    """A command that would work, but for one number."""
+    table = (make.world.data / MINI / "scene.json").read_bytes()
+    data = ("--dataroot", make.world.data, "--version", MINI)
+
+    def compared(folder: Path) -> Any:
+        other = folder / "other.json"
+        other.write_bytes(make.world.results.read_bytes())
+        files = (make.world.results, other)
+        return command("compare", *files, *data, "--split", "mini_val", "--out", folder / "out")
+
+    lines: dict[str, tuple[Callable[[Path], Any], tuple[str, ...]]] = {
+        "video": (
+            lambda f: make.video(make.world.results, f),
+            ("--fps", "--frames", "--camera-width", "--min-score"),
+        ),
+        "convert": (lambda f: make.convert(f, "scene", table), ("--workers",)),
+        "split": (
+            lambda f: command("split", *data, "--out", f / "out" / "s.txt"),
+            ("--first", "--random", "--seed"),
+        ),
+        "compare": (compared, ("--draws", "--seed")),
+    }  # fmt: skip
+    options = [(name, option) for name, (_, known) in lines.items() for option in known]
+    values = st.sampled_from(["-1", "nan", "inf", "1e400", "1" + 12 * "0", "x", "", "0x10", "²"])
+    for (name, option), value in make.draws(st.tuples(st.sampled_from(options), values), 40, 125):
+
+        def run(
+            folder: Path, name: str = name, option: str = option, value: str = value
+        ) -> tuple[Main, list[str]]:
+            main, arguments = lines[name][0](folder)
+            return main, [*arguments, f"{option}={value}"]
+
+        yield Case("number", f"{name} {option}={value}", run)
 
 
 def shell(make: Maker) -> Iterator[Case]:
