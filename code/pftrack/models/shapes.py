@@ -46,14 +46,14 @@ def check_maps(backbone: nn.Module, neck: nn.Module, head: nn.Module) -> None:
     wanted = getattr(head, "in_channels", None)
     if wanted is not None and channels[0] != wanted:
         raise UserError(
-            f"pts_bbox_head in the config: in_channels={wanted}, but img_neck returns maps of "
+            f"pts_bbox_head in the config: in_channels={wanted}, but the neck returns maps of "
             f"{channels[0]} channels"
         )
     levels = getattr(head, "num_levels", None)
     if levels is not None and len(channels) != levels:
         raise UserError(
-            f"pts_bbox_head in the config looks at num_levels={levels} maps, but img_neck returns "
-            f"{len(channels)}"
+            f"pts_bbox_head in the config: num_levels={levels}, but the neck returns "
+            f"{len(channels)} maps"
         )
 
 

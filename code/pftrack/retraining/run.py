@@ -70,8 +70,6 @@ def retrain(request: Request) -> int:
         UserError: the user's to put right.  SystemExit: a child failed, and has said why.
         Stopped: by a signal; the same request continues.
     """
-    if request.machine.gpus < 0 or request.measure < 0:
-        raise UserError("--gpus and --measure take numbers that are not negative")
     if request.write_record is not None and not request.write_record.parent.is_dir():
         raise UserError(f"no folder {request.write_record.parent} to write the record into")
     record = load_record(request.record)

@@ -113,7 +113,7 @@ def test_bad_use_is_one_line(tmp_path: Path, exported: Path) -> None:
         export_tracker(config, checkpoint, tmp_path / "out", "tf")
     command = [sys.executable, "tools/export.py", str(checkpoint), "--config", str(config)]
     done = subprocess.run([*command, "--slots", "-3"], cwd=CODE, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.startswith("error: -3 slots for tracks")
+    assert done.returncode == 2 and done.stderr.startswith("error: argument --slots: a whole")
     (tmp_path / "mine.txt").touch()
     with pytest.raises(UserError, match="holds something else than an export"):
         export_tracker(config, checkpoint, tmp_path)

@@ -103,7 +103,7 @@ def test_a_head_that_looks_at_other_maps_than_the_neck_makes() -> None:
     build_model(config)
     attention = config["pts_bbox_head"]["transformer"]["decoder"]["transformerlayers"]
     attention["attn_cfgs"][1]["num_levels"] += 1
-    with pytest.raises(UserError, match="num_levels=3 maps, but img_neck returns 2"):
+    with pytest.raises(UserError, match="num_levels=3, but the neck returns 2 maps"):
         build_model(config)
 
 

@@ -61,7 +61,7 @@ def test_what_is_in_the_way_is_one_line_and_nothing_is_written(
     )
     line = mistake(capsys, *base, *good, "load_from=none_such.pth")
     assert "f1 starts from none_such.pth, which is not there" in line
-    assert "numbers that are not negative" in mistake(capsys, *base, "--gpus=-1", *good)
+    assert "--gpus: a whole number from 0" in mistake(capsys, *base, "--gpus=-1", *good)
     line = mistake(capsys, *base, "--write-record", tmp_path / "gone" / "r.json", *good)
     assert "no folder" in line
     monkeypatch.setenv("NNODES", "2")

@@ -116,6 +116,20 @@ def test_layers_change_the_picture(browser: Browser, page: Path) -> None:
     assert browser.run("document.querySelector('.layers input[value=lidar]').parentElement.hidden")
 
 
+def test_labels_do_not_cover_each_other(browser: Browser, page: Path) -> None:
+    browser.open(page, 1280, 800)
+    browser.next_frame()
+    drawn = browser.run(
+        "(e => { const view = e.view; view.labelled = new Map(); const texts = [];"
+        " const write = view.context.fillText; view.context.fillText = (t) => texts.push(t);"
+        " const at = (x, y) => ({ x: view.mid.x + x, y: view.mid.y + y });"
+        " view.label('1', at(0, 0)); view.label('2', at(0.1, 0.1)); view.label('3', at(0, 20));"
+        " view.label('4', at(0.1, 0.1), true);"
+        f" view.context.fillText = write; return texts; }})({STATE})"
+    )
+    assert drawn == ["1", "3", "4"]
+
+
 def test_link_of_a_switch_opens_its_frame(browser: Browser, page: Path) -> None:
     browser.open(page, 1280, 800)
     links = "[...document.querySelectorAll('#events td a')]"
@@ -166,6 +180,16 @@ def test_cameras_and_lidar_are_shown_where_they_are_known(
     )
     assert drawn > 200  # outlines of what was missed
     assert browser.run(f"{STATE}.scene.lidar(3).length") > 200
+    # Between two key frames nothing moves in the images, and nothing is drawn over them anew.
+    browser.run(
+        f"(e => {{ const draw = e.cameras.overlay; window.overlays = 0;"
+        f" e.cameras.overlay = function (...all) {{ window.overlays++; draw.apply(this, all); }};"
+        f" }})({STATE})"
+    )
+    for time, count in ((3.2, 0), (3.4, 0), (4, 6)):
+        browser.run(f"{STATE}.go({time})")
+        browser.next_frame()
+        assert browser.run("window.overlays") == count
     hidden = "document.querySelector('.layers input[value=lidar]').parentElement.hidden"
     assert browser.run(hidden) is False
     assert browser.problems == []

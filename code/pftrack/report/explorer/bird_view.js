@@ -2,6 +2,8 @@
 
 const HISTORY = 8; // frames
 const PICK = 14; // px around a box that still mean it
+const LABEL = [44, 14]; // px that a label takes
+const MARGIN = 60; // m around the visible part, from where histories and forecasts may reach into it
 
 class BirdView {
   constructor(canvas, state, changed) {
@@ -109,6 +111,7 @@ class BirdView {
     c.fillRect(0, 0, this.width, this.height);
     c.lineJoin = "round";
     c.font = "12px system-ui, sans-serif";
+    this.labelled = new Map(); // cell -> place of the label in it
     const ego = scene.egoAt(time);
     this.drawRings(ego);
     if (layers.lidar) this.drawLidar();
@@ -169,6 +172,27 @@ class BirdView {
     if (closed) c.closePath();
   }
 
+  // Whether anything of a thing here could be seen.
+  sees(b) {
+    const [px, py] = this.place(b.x, b.y);
+    const margin = MARGIN * this.scale;
+    return px > -margin && px < this.width + margin && py > -margin && py < this.height + margin;
+  }
+
+  // A label beside a place, unless another one stands there already; a chosen track's always.
+  label(text, b, chosen) {
+    const [px, py] = this.place(b.x, b.y);
+    const [column, line] = [Math.floor(px / LABEL[0]), Math.floor(py / LABEL[1])];
+    for (let x = column - 1; x <= column + 1; x++) {
+      for (let y = line - 1; y <= line + 1; y++) {
+        const other = this.labelled.get(`${x} ${y}`);
+        if (other && Math.abs(other[0] - px) < LABEL[0] && Math.abs(other[1] - py) < LABEL[1] && !chosen) return;
+      }
+    }
+    this.labelled.set(`${column} ${line}`, [px, py]);
+    this.context.fillText(text, px + 6, py - 6);
+  }
+
   // The footprint, with a line from the middle to the front.
   box(b) {
     const c = this.context;
@@ -185,7 +209,7 @@ class BirdView {
 
   drawObject(object) {
     const b = this.state.shows(object) && object.at(this.state.time);
-    if (!b) return;
+    if (!b || !this.sees(b)) return;
     const c = this.context;
     const missed = object.track[b.row] < 0;
     c.strokeStyle = missed ? "#ff6b5e" : "#d8d8d8";
@@ -198,7 +222,7 @@ class BirdView {
   drawTrack(track, before) {
     const { layers, time } = this.state;
     const b = this.state.shows(track) && track.at(time);
-    if (!b) return;
+    if (!b || !this.sees(b)) return;
     const c = this.context;
     c.strokeStyle = c.fillStyle = track.color;
     if (layers.histories) {
@@ -213,10 +237,12 @@ class BirdView {
       c.lineWidth = 1;
       this.path([[b.x, b.y], ...future], false);
       c.stroke();
+      c.beginPath();
       for (const [x, y] of future) {
         const [px, py] = this.place(x, y);
-        c.fillRect(px - 1.5, py - 1.5, 3, 3);
+        c.rect(px - 1.5, py - 1.5, 3, 3);
       }
+      c.fill();
     }
     c.globalAlpha = b.filled ? 0.5 : 1;
     c.lineWidth = before ? 1 : 2;
@@ -224,8 +250,7 @@ class BirdView {
     this.box(b);
     c.setLineDash([]);
     if (layers.labels && !before && this.scale > 4) {
-      const [px, py] = this.place(b.x, b.y);
-      c.fillText(track.label, px + 6, py - 6);
+      this.label(track.label, b, track === this.state.selected);
     }
     c.globalAlpha = 1;
   }

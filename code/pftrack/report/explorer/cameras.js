@@ -10,12 +10,18 @@ class Cameras {
     this.state = state;
     this.views = [];
     this.frame = -1;
+    this.drawn = null;
   }
 
-  // Other images are only decoded when the frame is another one.
+  // Other images are only decoded when the frame is another one, and lines only drawn when something of theirs
+  // changed: between two key frames nothing moves here.
   draw() {
-    const frame = Math.round(this.state.time);
-    const data = this.state.scene.sensors && this.state.scene.sensors[frame];
+    const { scene, time, layers, selected, onlyClass, words } = this.state;
+    const frame = Math.round(time);
+    const shown = [scene, frame, selected, layers.truth, layers.tracks, onlyClass, words];
+    if (this.drawn && shown.every((value, i) => value === this.drawn[i])) return;
+    this.drawn = shown;
+    const data = scene.sensors && scene.sensors[frame];
     this.parent.hidden = !data;
     if (!data) return;
     if (this.views.length !== data.images.length) this.build(data);
