@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from pftrack.datasets.augmentation import ImageAugmentation
 from pftrack.datasets.image_settings import ImageSettings
@@ -15,12 +16,16 @@ from pftrack.errors import UserError
 from pftrack.files import write_json
 from pftrack.paths import CODE
 
+if TYPE_CHECKING:
+    from pftrack.models.trackers.life_cycle import Thresholds
+
 DEPLOYMENT_FILE = "deployment.json"
 # The names of a memory's tensors where they enter a graph, and where they leave it.
 MEMORY, NEXT = "memory_", "next_"
 _HINT = "'make export' writes such folders"
 _LARGEST = 2**31  # of a whole number here, and of the values in a tensor
 _DTYPES = ("float32", "float16", "int64", "int32", "uint8", "bool")
+_LARGEST_NUMBER = 1e300  # with a fraction
 _LARGEST_SIDE = 32768  # of an image
 
 
@@ -76,6 +81,23 @@ class ImageFacts:
 
 
 @dataclass(frozen=True)
+class ThresholdFacts:
+    """:class:`pftrack.models.trackers.life_cycle.Thresholds` as plain values, without PyTorch."""
+
+    output_threshold: float
+    score_threshold: float
+    record_threshold: float
+    max_age_since_update: int
+    tracked_labels: list[int]
+
+    @classmethod
+    def of(cls, thresholds: Thresholds) -> ThresholdFacts:
+        """What ``thresholds`` says, as plain values."""
+        labels = list(thresholds.tracked_labels)
+        return cls(**{**asdict(thresholds), "tracked_labels": labels})
+
+
+@dataclass(frozen=True)
 class Deployment:
     """One exported tracker.
 
@@ -108,7 +130,7 @@ class Deployment:
     image: ImageFacts
     image_size: list[int]
     classes: list[str]
-    thresholds: dict[str, Any]
+    thresholds: ThresholdFacts
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
     differences: dict[str, float]
@@ -179,7 +201,7 @@ def _typed(value: Any, kind: Any, place: str) -> Any:
     elif origin is dict:
         right = isinstance(value, dict)
     elif origin is float:
-        right = type(value) in (int, float) and math.isfinite(value)
+        right = type(value) in (int, float) and abs(value) < _LARGEST_NUMBER
     elif origin is int:
         right = type(value) is int and abs(value) < _LARGEST
     else:
@@ -200,15 +222,32 @@ def _typed(value: Any, kind: Any, place: str) -> Any:
 def _check(deployment: Deployment) -> None:
     """ValueError where values of the right types do not go together."""
     image = deployment.image
+    thresholds = deployment.thresholds
+    width, height = image.source_size
     sides = [*image.resize_dims, *image.source_size, *deployment.image_size]
     faults = {
         "graph": Path(deployment.graph).name != deployment.graph,
         "slots": deployment.slots < 1,
         "cameras": not 0 < deployment.cameras <= 64,
-        "classes": not 0 < len(deployment.classes) == len(set(deployment.classes)),
+        "classes": not 0 < len(deployment.classes) == len(set(deployment.classes))
+        or not all(deployment.classes),
+        "thresholds": not all(
+            -1 <= value <= 1
+            for value in (
+                thresholds.output_threshold,
+                thresholds.score_threshold,
+                thresholds.record_threshold,
+            )
+        ),
+        "max_age_since_update": thresholds.max_age_since_update < 0,
+        "tracked_labels": not set(thresholds.tracked_labels) <= set(range(len(deployment.classes))),
+        "differences": min(deployment.differences.values(), default=0.0) < 0,
+        "checkpoint_sha256": re.fullmatch("[0-9a-f]{64}", deployment.checkpoint_sha256) is None,
         "size of images": not all(0 < side <= _LARGEST_SIDE for side in sides),
-        "image.std": min(image.std) <= 0,
-        "image.resize": image.resize <= 0,
+        "image.mean": not all(0 <= value <= 255 for value in image.mean),
+        "image.std": not all(0 < value <= 255 for value in image.std),
+        "image.resize": not 0 < image.resize <= _LARGEST_SIDE
+        or (int(width * image.resize), int(height * image.resize)) != image.resize_dims,
         "image.size_divisor": image.size_divisor < 1,
     }
     for tensor in deployment.inputs + deployment.outputs:
@@ -218,6 +257,12 @@ def _check(deployment: Deployment) -> None:
     for fault, wrong in faults.items():
         if wrong:
             raise ValueError(f"{fault} is out of range")
+    for tensor in deployment.memory:
+        if tensor.name == f"{MEMORY}logits" and tensor.shape != [
+            deployment.slots,
+            len(deployment.classes),
+        ]:
+            raise ValueError("slots and classes are not those of the graph's memory")
     if list(image.settings.padded_size) != deployment.image_size:
         raise ValueError("image_size is not what image describes")
 

@@ -10,7 +10,6 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from pftrack.deployment.description import (
     Deployment,
     ImageFacts,
     TensorSpec,
+    ThresholdFacts,
     named,
     sha256,
 )
@@ -111,7 +111,7 @@ def export_tracker(
             "image": ImageFacts.of(tracker.images),
             "image_size": list(tracker.images.padded_size),
             "classes": list(tracker.classes),
-            "thresholds": asdict(tracker.static_step.thresholds),
+            "thresholds": ThresholdFacts.of(tracker.static_step.thresholds),
             "inputs": inputs,
             "outputs": outputs,
             "versions": _versions(format),

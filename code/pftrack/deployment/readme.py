@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from pftrack.deployment.description import MEMORY, NEXT, Deployment, TensorSpec
 
 _TEXT = """# Exported tracker
@@ -93,7 +95,7 @@ def readme(deployment: Deployment) -> str:
         memory_table=_table(memory),
         report=_table(report),
         classes=", ".join(f"{i} {name}" for i, name in enumerate(deployment.classes)),
-        thresholds=", ".join(f"{k} {v}" for k, v in deployment.thresholds.items()),
+        thresholds=", ".join(f"{k} {v}" for k, v in asdict(deployment.thresholds).items()),
         versions=", ".join(f"{k} {v}" for k, v in deployment.versions.items()),
         **deployment.differences,
     )

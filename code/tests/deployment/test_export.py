@@ -35,7 +35,7 @@ def test_a_folder_that_describes_itself(exported: Path) -> None:
     ]
     deployment = read_deployment(folder)
     assert deployment.slots == 90 and deployment.image_size == [64, 96]
-    assert deployment.thresholds["score_threshold"] in (0.55, 0.04)
+    assert deployment.thresholds.score_threshold in (0.55, 0.04)
     assert deployment.differences["score"] < 1e-4
     text = (folder / "README.md").read_text()
     for spec in (*deployment.inputs, *deployment.outputs):
@@ -146,36 +146,45 @@ def test_every_value_of_a_description_is_checked(tmp_path: Path, exported: Path)
     shutil.copytree(exported / "onnx", tmp_path / "onnx")
     path = tmp_path / "onnx" / "deployment.json"
     content = json.loads(path.read_text())
-    free = ("thresholds", "differences")  # for reading only
-    wrong = [None, {"a": 1}, [[]], float("nan"), 1e308, "../x"]
+    wrong = [None, {"a": 1}, [[]], float("nan"), 1e308, 10**400, "../x"]
     tried = 0
     for leaf in _leaves(content):
-        for value in wrong if leaf and leaf[0] not in free else ():
+        for value in wrong if leaf else ():
             damaged = copy.deepcopy(content)
             node = damaged
             for key in leaf[:-1]:
                 node = node[key]
             if isinstance(value, str) and isinstance(node[leaf[-1]], str) and leaf[0] != "graph":
                 continue  # any other text may be meant
-            if value == 1e308 and isinstance(node[leaf[-1]], float):
-                continue  # a mean or a difference
+            if leaf == ("differences",) and value == {"a": 1}:
+                continue  # numbers by name
             node[leaf[-1]] = value
             path.write_text(json.dumps(damaged))
             with pytest.raises(UserError):
                 read_deployment(tmp_path / "onnx")
             tried += 1
     assert tried > 250
-    for leaf, value in {
-        ("slots",): 0,
-        ("cameras",): 0,
-        ("graph",): "../onnx/model.onnx",
-        ("image", "std"): [1.0, 0.0, 1.0],
-        ("image", "mean"): [1.0, 1.0],
-        ("image", "size_divisor"): 0,
-        ("image_size",): [32, 32],
-        ("classes",): ["car", "car"],
-        ("inputs", 0, "shape"): [2**20, 2**20],
-    }.items():
+    for leaf, value in (
+        (("slots",), 0),
+        (("cameras",), 0),
+        (("graph",), "../onnx/model.onnx"),
+        (("image", "std"), [1.0, 0.0, 1.0]),
+        (("image", "mean"), [1.0, 1.0]),
+        (("image", "size_divisor"), 0),
+        (("image_size",), [32, 32]),
+        (("classes",), ["car", "car"]),
+        (("classes", 0), ""),
+        (("classes", slice(0, 1)), []),
+        (("slots",), content["slots"] + 1),
+        (("image", "resize"), content["image"]["resize"] * 2),
+        (("image", "mean", 0), -1.0),
+        (("thresholds", "score_threshold"), 40.0),
+        (("thresholds", "max_age_since_update"), -1),
+        (("thresholds", "tracked_labels"), [len(content["classes"])]),
+        (("differences", "score"), -1.0),
+        (("checkpoint_sha256",), "0" * 63),
+        (("inputs", 0, "shape"), [2**20, 2**20]),
+    ):
         damaged = copy.deepcopy(content)
         node = damaged
         for key in leaf[:-1]:
