@@ -166,6 +166,8 @@ class VoVNet(nn.Module):
         self.norm_eval = norm_eval
         self.checkpoint_stages = frozenset(checkpoint_stages)
 
+        widths = {"stem": spec.stem[2], **dict(zip(STAGES, spec.stage_out_ch, strict=True))}
+        self.channels = [width for name, width in widths.items() if name in self.out_features]
         conv = depthwise_conv_bn if spec.depthwise else conv_bn
         self.stem = _sequential(
             conv_bn("stem_1", input_ch, spec.stem[0], stride=2)

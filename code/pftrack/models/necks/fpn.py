@@ -42,7 +42,7 @@ class FPN(nn.Module):
         used = list(in_channels)[start_level:]
         if num_outs != len(used):
             raise UserError(f"{name} adds no levels: num_outs={num_outs}, inputs={len(used)}")
-        self.start_level, self.in_channels = start_level, used
+        self.start_level, self.in_channels, self.out_channels = start_level, used, out_channels
         self.lateral_convs = nn.ModuleList(
             _convolution(channels, out_channels, 1) for channels in used
         )
@@ -56,15 +56,23 @@ class FPN(nn.Module):
         """How many levels, from the finest on, get an output convolution."""
         return levels
 
-    def forward(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Maps [B, C_i, h_i, w_i], finest first, to maps [B, out_channels, h_i, w_i]."""
-        maps = inputs[self.start_level :]
-        if [x.shape[1] for x in maps] != self.in_channels:
-            channels = [x.shape[1] for x in inputs]
+    def channels_of(self, channels: list[int]) -> list[int]:
+        """Channels of the maps that it makes of maps of ``channels``.
+
+        Raises:
+            UserError: it is not made for these.
+        """
+        if channels[self.start_level :] != self.in_channels:
             raise UserError(
                 f"{type(self).__name__} in the config: the backbone returns maps of {channels} "
                 f"channels, in_channels from level {self.start_level} on is {self.in_channels}"
             )
+        return [self.out_channels] * len(self.in_channels)
+
+    def forward(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Maps [B, C_i, h_i, w_i], finest first, to maps [B, out_channels, h_i, w_i]."""
+        self.channels_of([x.shape[1] for x in inputs])
+        maps = inputs[self.start_level :]
         laterals = [conv(x) for conv, x in zip(self.lateral_convs, maps, strict=True)]
         for i in range(len(laterals) - 1, 0, -1):
             size = laterals[i - 1].shape[2:]
