@@ -84,7 +84,9 @@ def main(arguments: list[str] | None = None) -> int:
         dry_run=args.dry_run,
     )
     try:
-        return run_training(request)
+        status = run_training(request)
     except Exception as error:
         launch.end_worker(error)
         raise
+    launch.leave_worker(status)
+    return status

@@ -14,6 +14,7 @@ one that failed just ends (:func:`end_worker`), and the others watch for the mis
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -119,6 +120,18 @@ def end_worker(error: Exception) -> None:
         _leave(2)
     traceback.print_exception(error)
     _leave(1)
+
+
+def leave_worker(status: int) -> None:
+    """In a worker that has done its work: end the process; without a launcher: return.
+
+    What is registered for the end is done, the interpreter's own end is left out: on Python 3.13
+    gloo's threads, which outlive the process group, abort one such end in ten, and torchrun would
+    start a finished training again.
+    """
+    if _MISTAKE in os.environ:
+        atexit._run_exitfuncs()
+        _leave(status)
 
 
 def _hand_over(path: Path, message: str) -> None:

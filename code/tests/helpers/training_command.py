@@ -74,6 +74,7 @@ def train(stop_at: int, work_dir: Path) -> int:
     print(f"from iteration {trainer.iteration} with {len(os.sched_getaffinity(0))} core(s)")
     print("finished" if trainer.run() else "stopped", flush=True)
     distributed.stop()
+    launch.leave_worker(0)
     return 0
 
 

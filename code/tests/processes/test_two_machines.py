@@ -16,12 +16,20 @@ NEVER = "1000"  # the toy's iteration to wait at
 
 
 @pytest.fixture(scope="module")
-def hosts():
+def cable():
     reason = two_hosts.missing()
     if reason is not None:
         pytest.skip(f"two hosts: {reason}")
     with two_hosts.connected() as pair:
         yield pair
+
+
+@pytest.fixture
+def hosts(cable):
+    """Idle ones: what a failing test leaves would keep the port from the next."""
+    yield cable
+    for host in cable:
+        host.crash()
 
 
 class Training:

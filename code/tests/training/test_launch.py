@@ -1,5 +1,6 @@
 """What a worker and its launcher tell each other."""
 
+import atexit
 import errno
 import threading
 from functools import partial
@@ -23,6 +24,7 @@ def test_without_a_launcher_a_mistake_stays_here(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv(launch._MISTAKE, raising=False)
     launch.end_worker(UserError("wrong"))
     assert not launch.is_over()
+    launch.leave_worker(0)  # returns
 
 
 def test_the_first_mistake_is_the_one_that_is_said(mistake: Path) -> None:
@@ -49,6 +51,20 @@ def test_a_worker_that_waits_for_ever_ends_after_another_ones_mistake(mistake: P
 
     mistake.write_text("wrong")
     assert in_child(wait) == 2
+
+
+def test_a_worker_that_is_done_puts_away_what_it_should_and_waits_for_no_thread(
+    mistake: Path, capfd
+) -> None:
+    def finish() -> None:
+        atexit._clear()  # pytest's
+        atexit.register(print, "put away")
+        threading.Thread(target=threading.Event().wait).start()
+        print("finished")
+        launch.leave_worker(3)
+
+    assert in_child(finish) == 3
+    assert capfd.readouterr().out == "finished\nput away\n"
 
 
 def test_only_a_restarted_worker_looks_for_what_came_after_the_launch(
