@@ -3,9 +3,11 @@
     python tools/bench.py model_time [--tasks track f1 f3] [--precisions fp32 bf16]
 
 Each task runs in a process of its own, on the CPU, and reports wall time, CPU time and peak memory
-of its second repetition. A tracker is prepared as ``load_tracker`` does it. A training iteration is
-forward, backward, gradient clipping and AdamW, with dropout, recomputed backbone blocks and
-channels-last weights, without GridMask.
+of its second repetition; its arithmetic (products and convolutions); and "as matmul", the share of
+that CPU time which as much arithmetic takes as large matrix products on the same cores right
+afterwards. A tracker is prepared as ``load_tracker`` does it. A training iteration is forward,
+backward, gradient clipping and AdamW, with dropout, recomputed backbone blocks and channels-last
+weights, without GridMask.
 There is no column for the original: a ratio counts only when both sides ran in one run.
 """
 
@@ -25,6 +27,7 @@ CONFIGS = {
     "f3": "projects/configs/tracking/petr/f3_q500_800x320.py",
 }
 FRAMES = {"f1": 1, "f3": 3}
+ARITHMETIC, SHARE = "TFLOP", "as matmul"
 
 
 def run(argv: list[str]) -> list[Row]:
@@ -36,7 +39,8 @@ def run(argv: list[str]) -> list[Row]:
     parser.add_argument("--precisions", nargs="+", choices=("fp32", "bf16"), default=["fp32"])
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args(argv)
-    print(f"{'':24s}{WALL:>9s}{CPU:>9s}{PEAK:>9s}")
+    columns = (WALL, CPU, PEAK, ARITHMETIC, SHARE)
+    print(f"{'':24s}{''.join(f'{name:>11s}' for name in columns)}")
     context = multiprocessing.get_context("spawn")
     rows = []
     for size in args.sizes:
@@ -45,7 +49,7 @@ def run(argv: list[str]) -> list[Row]:
                 job = (task, size, precision, args.tracks, args.threads)
                 with context.Pool(1) as pool:
                     row = pool.apply(measure, job)
-                values = "".join(f"{row.numbers[name]:9.1f}" for name in (WALL, CPU, PEAK))
+                values = "".join(f"{row.numbers[name]:11.2f}" for name in columns)
                 print(f"{row.what:24s}{values}", flush=True)
                 rows.append(row)
     return rows
@@ -55,6 +59,8 @@ def measure(task: str, size: str, precision: str, tracks: int, threads: int) -> 
     """The second repetition of a task in this process."""
     import torch
 
+    from laboratory.measuring.arithmetic import count_flop, matmul_rate
+
     height, width = (int(part) for part in size.split("x"))
     torch.manual_seed(0)
     torch.set_num_threads(threads)
@@ -62,10 +68,13 @@ def measure(task: str, size: str, precision: str, tracks: int, threads: int) -> 
         repeat = _tracking((height, width), precision, tracks)
     else:
         repeat = _training((height, width), precision, task)
-    repeat()
+    flop = count_flop(repeat)
     watch = Stopwatch()
     repeat()
-    return Row(f"{task} {size} {precision}", watch.cost())
+    cost = watch.cost()
+    least = flop / matmul_rate(precision)
+    numbers = {**cost, ARITHMETIC: flop / 1e12, SHARE: least / cost[CPU]}
+    return Row(f"{task} {size} {precision}", numbers)
 
 
 def _training(size: tuple[int, int], precision: str, task: str) -> Callable[[], object]:
