@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -9,9 +10,11 @@ from msgspec import Meta
 
 from pftrack.errors import UserError
 
+_LARGEST = sys.float_info.max  # any finite number
+
 AtLeastOne = Annotated[int, Meta(ge=1)]
-Positive = Annotated[float, Meta(gt=0)]
-NotNegative = Annotated[float, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0, le=_LARGEST)]
+NotNegative = Annotated[float, Meta(ge=0, le=_LARGEST)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 # of a score, which lies in (0, 1): a negative one lets everything pass
 Threshold = Annotated[float, Meta(ge=-1, le=1)]

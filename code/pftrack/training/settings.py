@@ -7,23 +7,18 @@ the file), and its line in docs/training.md.
 # ruff: noqa: RUF009 (what at() returns is what dataclasses take for a default)
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from msgspec import Meta
 
-from pftrack.values import AtLeastOne
+from pftrack.values import AtLeastOne, NotNegative, Positive, Share
 
-_LARGEST = sys.float_info.max  # any finite number
 Count = Annotated[int, Meta(ge=0)]
 Workers = Annotated[int, Meta(ge=0, le=256)]  # more only cost memory
 Seed = Annotated[int, Meta(ge=0, lt=2**32)]
-NotNegative = Annotated[float, Meta(ge=0, le=_LARGEST)]
-Positive = Annotated[float, Meta(gt=0, le=_LARGEST)]
 PositiveOrInfinite = Annotated[float, Meta(gt=0)]
-Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 def at(path: str, default: Any) -> Any:
