@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import select
+import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -49,11 +51,18 @@ def user_message(error: BaseException) -> str | None:
 def run_cli(main: Callable[[], int | None]) -> NoReturn:
     """Run a command line: exit status 0 when done, 2 after a user's mistake, 130 on Ctrl-C.
 
-    An exception without a :func:`user_message` is a bug and keeps its traceback (exit status 1).
+    Where nobody reads the output to its end (``| head``) there is nothing left to say: 141, as a
+    shell has it. An exception without a :func:`user_message` is a bug and keeps its traceback
+    (exit status 1).
     """
     try:
-        status = main()
+        try:
+            status = main()
+        finally:
+            print(end="", flush=True)  # later, a reader that has gone would be a traceback
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            raise SystemExit(128 + signal.SIGPIPE) from None
         message = user_message(error)
         if message is None:
             raise
@@ -62,3 +71,15 @@ def run_cli(main: Callable[[], int | None]) -> NoReturn:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
     raise SystemExit(status or 0)
+
+
+def _nobody_reads() -> bool:
+    """Whether a reader of the output has gone; what is still to be written then goes nowhere."""
+    poll = select.poll()
+    for stream in (1, 2):
+        poll.register(stream, 0)
+    broken = [stream for stream, events in poll.poll(0) if events & select.POLLERR]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in broken:
+        os.dup2(nowhere, stream)
+    return bool(broken)
