@@ -68,10 +68,11 @@ def measure(task: str, size: str, precision: str, tracks: int, threads: int) -> 
         repeat = _tracking((height, width), precision, tracks)
     else:
         repeat = _training((height, width), precision, task)
-    flop = count_flop(repeat)
+    repeat()
     watch = Stopwatch()
     repeat()
-    cost = watch.cost()
+    cost = watch.cost()  # counting takes memory
+    flop = count_flop(repeat)
     least = flop / matmul_rate(precision)
     numbers = {**cost, ARITHMETIC: flop / 1e12, SHARE: least / cost[CPU]}
     return Row(f"{task} {size} {precision}", numbers)
