@@ -61,7 +61,7 @@ def run_cli(main: Callable[[], int | None]) -> NoReturn:
         finally:
             print(end="", flush=True)  # later, a reader that has gone would be a traceback
     except Exception as error:
-        if isinstance(error, BrokenPipeError) and _nobody_reads():
+        if isinstance(error, BrokenPipeError) and _drop_unread_output():
             raise SystemExit(128 + signal.SIGPIPE) from None
         message = user_message(error)
         if message is None:
@@ -73,8 +73,8 @@ def run_cli(main: Callable[[], int | None]) -> NoReturn:
     raise SystemExit(status or 0)
 
 
-def _nobody_reads() -> bool:
-    """Whether a reader of the output has gone; what is still to be written then goes nowhere."""
+def _drop_unread_output() -> bool:
+    """Let output go nowhere where its reader has gone. Returns whether one has."""
     poll = select.poll()
     for stream in (1, 2):
         poll.register(stream, 0)
