@@ -1,8 +1,8 @@
 """How much arithmetic something is, and how fast this processor's own matrix product does as much.
 
 How near a step is to its arithmetic at that rate says what layout, casts and everything between the
-products still cost. It is a yardstick, not a bound: some convolutions need fewer operations than are
-counted, and both sides vary by a tenth.
+products still cost. It is a yardstick, not a bound: some convolutions need fewer operations than
+are counted, and both sides vary by a tenth.
 """
 
 from __future__ import annotations
