@@ -181,7 +181,7 @@ def _onnx(
     """As :func:`_engine`; in this process nothing imports PyTorch."""
     import onnxruntime
 
-    from pftrack.deployment.onnx_tracker import OnnxTracker
+    from pftrack.deployment.onnx_tracker import OnnxTracker, session_options
 
     if engine == "onnx-int8":
         from onnxruntime.quantization import quantize_dynamic
@@ -190,9 +190,7 @@ def _onnx(
         quantize_dynamic(graph, folder / "int8.onnx", op_types_to_quantize=["MatMul"])
     tracker = OnnxTracker(folder / "onnx", threads=threads)
     if profile or engine == "onnx-int8":
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = threads
+        options = session_options("cpu", threads)
         options.enable_profiling = profile
         options.profile_file_prefix = str(folder / engine)
         graph = folder / ("int8.onnx" if engine == "onnx-int8" else "onnx/tracker.onnx")

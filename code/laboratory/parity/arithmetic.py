@@ -11,9 +11,10 @@ are written here in its order of additions. Gradients stay PyTorch's own.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 from unittest import mock
@@ -21,6 +22,7 @@ from unittest import mock
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from pftrack.models.box_coder import denormalize_points, inverse_sigmoid
 from pftrack.models.dense_heads import base
@@ -36,10 +38,14 @@ MIN_PART = 8  # rows; smaller matrix products have no separate tail
 _native_linear, _native_layer_norm = F.linear, F.layer_norm
 
 
+# The places [N] of the instances among the rows of a static step, by the number of rows.
+Instances = Mapping[int, Tensor]
+
+
 def arithmetic_of(model: Any) -> AbstractContextManager[None]:
     """:func:`reference_arithmetic` for a model that needs it; PETR's heads attend to every pixel,
     are smooth, and are compared as they are."""
-    return reference_arithmetic() if needs_arithmetic(model) else nullcontext()
+    return reference_arithmetic({}) if needs_arithmetic(model) else nullcontext()
 
 
 def needs_arithmetic(model: Any) -> bool:
@@ -48,8 +54,13 @@ def needs_arithmetic(model: Any) -> bool:
 
 
 @contextmanager
-def reference_arithmetic() -> Iterator[None]:
+def reference_arithmetic(instances: Instances) -> Iterator[None]:
     """Linear layers, layer norms, attention and DETR3D's boxes round as in the reference runs.
+
+    Args:
+        instances: a product's rounding depends on the number of its rows, and the reference has
+            no empty ones: of tensors with as many rows as stated here only these are computed, the
+            others are zero.
 
     Raises:
         RuntimeError: this torch has no such kernels, or the environment variables came too late.
@@ -65,16 +76,97 @@ def reference_arithmetic() -> Iterator[None]:
     try:
         with ExitStack() as stack:
             for target, name, function in (
-                (F, "linear", _linear),
+                (F, "linear", partial(_linear_of, instances)),
                 (F, "layer_norm", _layer_norm),
-                (F, "scaled_dot_product_attention", _attention),
+                (F, "scaled_dot_product_attention", partial(_attention_of, instances)),
             ):
                 stack.enter_context(mock.patch.object(target, name, function))
+            stack.enter_context(_ElementwiseOf(instances))
             stack.enter_context(mock.patch.object(MultiheadAttention, "_project", _project))
             stack.enter_context(_boxes_in_place())
             yield
     finally:
         torch.set_num_threads(threads)
+
+
+# --- empty rows -----------------------------------------------------------------------------------
+
+
+def _linear_of(
+    instances: Instances, x: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """:func:`_linear` of the rows that are instances, whichever dimension they are in."""
+    for dim, size in enumerate(x.shape[:-1]):
+        if size in instances:
+            if not len(instances[size]):
+                return x.new_zeros(*x.shape[:-1], len(weight))
+            value = _linear(x.index_select(dim, instances[size]), weight, bias)
+            return _with_empty_rows(value, dim, size, instances)
+    return _linear(x, weight, bias)
+
+
+def _attention_of(
+    instances: Instances,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """:func:`_attention` between instances without the rows that are none.
+
+    Raises:
+        ValueError: ``mask`` is not that of the instances.
+    """
+    size = k.shape[2]
+    if q.shape[2] != size or size not in instances:
+        return _attention(q, k, v, mask, dropout)
+    rows = instances[size]
+    if mask is None or mask.squeeze().nonzero().flatten().tolist() != rows.tolist():
+        raise ValueError("attention does not leave out the rows that are no instances")
+    q, k, v = (x.index_select(2, rows) for x in (q, k, v))
+    value = _attention(q, k, v, dropout=dropout)
+    return _with_empty_rows(value, 2, size, instances)
+
+
+class _ElementwiseOf(TorchFunctionMode):
+    """Exponentials and the like of the rows that are instances, in their place in memory: the last
+    few of a tensor are computed one by one, which rounds otherwise."""
+
+    FUNCTIONS = frozenset(
+        getattr(home, name)
+        for home in (torch, torch.Tensor)
+        for name in ("sigmoid", "exp", "log", "sin", "cos")
+    )
+
+    def __init__(self, instances: Instances) -> None:
+        super().__init__()
+        self.instances = instances
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """``func``, of fewer rows."""
+        kwargs = kwargs or {}
+        if func in self.FUNCTIONS and not kwargs:
+            (x,) = args
+            for dim, size in enumerate(x.shape):
+                if size in self.instances:
+                    value = func(_selected(x, dim, self.instances[size]))
+                    return _with_empty_rows(value, dim, size, self.instances)
+        return func(*args, **kwargs)
+
+
+def _selected(x: Tensor, dim: int, rows: Tensor) -> Tensor:
+    """``x.index_select(dim, rows)`` with gaps between its entries where ``x`` has them."""
+    size, inner = x.shape[dim], x.stride(dim)
+    strides = [s // size * len(rows) if s > inner else s for s in x.stride()]
+    few = x.index_select(dim, rows)
+    return torch.empty_strided(few.shape, strides, dtype=x.dtype).copy_(few)
+
+
+def _with_empty_rows(value: Tensor, dim: int, size: int, instances: Instances) -> Tensor:
+    shape = list(value.shape)
+    shape[dim] = size
+    return value.new_zeros(shape).index_copy(dim, instances[size], value)
 
 
 # --- linear layers --------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from laboratory.parity.arithmetic import arithmetic_of, needs_arithmetic
+from laboratory.parity.arithmetic import arithmetic_of
 from laboratory.parity.compare import GoldenFile, Row
 from laboratory.parity.inputs import clip_images
 from laboratory.parity.models import reference_model
@@ -35,18 +35,15 @@ def check(golden: GoldenFile) -> Iterator[Row]:
         record_threshold=limits["record"],
         max_age_since_update=limits["max_age_since_update"],
     )
-    streams: dict[str, Any] = {"": OrdinaryStream}
-    # DETR3D's last digits depend on the number of rows that are computed side by side.
-    if not needs_arithmetic(model):
-        streams["static."] = StaticStream
+    streams: dict[str, Any] = {"": OrdinaryStream, "static.": StaticStream}
     for prefix, stream in streams.items():
         step, renamed = stream(model, thresholds), _Renaming()
         for t, frame in enumerate(frames):
-            with arithmetic_of(model):
-                output, memory = step(frame)
-                moved = memory.tracks
-                assert moved is not None
-                if t + 1 < len(frames):
+            output, memory = step(frame)
+            moved = memory.tracks
+            assert moved is not None
+            if t + 1 < len(frames):
+                with arithmetic_of(model):
                     moved = model.move(moved, frame.pose, frames[t + 1].pose)
             reference = {
                 name.removeprefix(f"f{t}."): array

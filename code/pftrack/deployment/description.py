@@ -103,6 +103,7 @@ class Deployment:
 
     Attributes:
         format: ``onnx`` or ``torch``.  graph: name of its file.  graph_sha256: of that file.
+        weights: hashes of the files beside the graph that belong to it, by name.
         config, overrides, checkpoint: what it was made from.  checkpoint_sha256: of the checkpoint.
         precision: fp32 or fp16.
         slots: for live tracks.  cameras: images of a frame.
@@ -119,6 +120,7 @@ class Deployment:
     format: Literal["onnx", "torch"]
     graph: str
     graph_sha256: str
+    weights: dict[str, str]
     config: str
     overrides: list[str]
     checkpoint: str
@@ -165,14 +167,15 @@ def read_deployment(folder: str | Path) -> Deployment:
         _check(deployment)
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}): export the checkpoint anew") from None
-    graph = folder / deployment.graph
-    if not graph.is_file():
-        raise UserError(f"no {graph}, which {DEPLOYMENT_FILE} names: {_HINT}")
-    if sha256(graph) != deployment.graph_sha256:
-        raise UserError(
-            f"{graph} is not the graph that its {DEPLOYMENT_FILE} describes: it is damaged, or one "
-            "of the two is from another export; export the checkpoint anew"
-        )
+    for name, expected in {deployment.graph: deployment.graph_sha256, **deployment.weights}.items():
+        file = folder / name
+        if not file.is_file():
+            raise UserError(f"no {file}, which {DEPLOYMENT_FILE} names: {_HINT}")
+        if sha256(file) != expected:
+            raise UserError(
+                f"{file} is not the one that its {DEPLOYMENT_FILE} describes: it is damaged, or "
+                "one of the two is from another export; export the checkpoint anew"
+            )
     return deployment
 
 
@@ -227,6 +230,7 @@ def _check(deployment: Deployment) -> None:
     sides = [*image.resize_dims, *image.source_size, *deployment.image_size]
     faults = {
         "graph": Path(deployment.graph).name != deployment.graph,
+        "weights": any(Path(name).name != name for name in deployment.weights),
         "slots": deployment.slots < 1,
         "cameras": not 0 < deployment.cameras <= 64,
         "classes": not 0 < len(deployment.classes) == len(set(deployment.classes))

@@ -41,6 +41,9 @@ FORMATS = {"onnx": "tracker.onnx", "torch": "tracker.pt2"}
 PRECISIONS = ("fp32", "fp16")
 # The exporter's lowest. Above what the operators need: layer norms came with 17.
 OPSET = 18
+# Bytes of weights above which they go into a file of their own. ONNX Runtime maps that into memory
+# instead of reading and keeping it, which saves their size, and a graph has at most 2 GB.
+LARGE = 64 << 20
 COMPILED = "tracker.aoti.pt2"
 
 
@@ -100,6 +103,7 @@ def export_tracker(
             "format": format,
             "graph": graph.name,
             "graph_sha256": sha256(graph),
+            "weights": {path.name: sha256(path) for path in folder.glob(f"{graph.name}.*")},
             "config": named(config),
             "overrides": list(overrides),
             "checkpoint": Path(checkpoint).name,
@@ -161,7 +165,7 @@ def _layer_norm(
 
 
 def _write_onnx(program: Any, path: Path, inputs: list[str], outputs: list[str]) -> None:
-    """One file; weights beside it only where they would not fit into one."""
+    """One file, and weights above :data:`LARGE` in another one beside it."""
     import onnx
 
     with _quiet():
@@ -171,7 +175,8 @@ def _write_onnx(program: Any, path: Path, inputs: list[str], outputs: list[str])
     for values, names in ((graph.inputs, inputs), (graph.outputs, outputs)):
         for value, name in zip(values, names, strict=True):
             value.name = name
-    exported.save(str(path))
+    size = sum(value.nbytes for value in program.state_dict.values())
+    exported.save(str(path), external_data=size > LARGE)
     onnx.checker.check_model(str(path), full_check=True)
 
 

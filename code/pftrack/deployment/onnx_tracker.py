@@ -148,6 +148,22 @@ class OnnxTracker:
         return prepare_frame(frame, augmentation, divisor, "pillow", images)
 
 
+def session_options(provider: str, threads: int | None) -> Any:
+    """ONNX Runtime's options for one of :data:`PROVIDERS`; see :class:`OnnxTracker`."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors: what it could not fold is nobody's business
+    if provider == "cpu":
+        # One block for a whole frame, planned beforehand, is half as large again as what is
+        # needed at a time; threads that wait for work by turning in a loop cost more than they win.
+        options.enable_mem_pattern = False
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return options
+
+
 def _open(graph: Path, provider: str, threads: int | None) -> Any:
     import onnxruntime
 
@@ -159,12 +175,10 @@ def _open(graph: Path, provider: str, threads: int | None) -> Any:
             f"provider '{provider}': this ONNX Runtime has {', '.join(there)}; install "
             "onnxruntime-gpu for GPUs, or use cpu"
         )
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors: what it could not fold is nobody's business
-    if threads is not None:
-        options.intra_op_num_threads = threads
     try:
-        return onnxruntime.InferenceSession(str(graph), options, list(PROVIDERS[provider]))
+        return onnxruntime.InferenceSession(
+            str(graph), session_options(provider, threads), list(PROVIDERS[provider])
+        )
     except Exception as error:  # ONNX Runtime's own kinds, one for each status code
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"ONNX Runtime does not take {graph}: {reason}") from None

@@ -76,7 +76,7 @@ def readme(deployment: Deployment) -> str:
     names = {spec.name for spec in memory}
     report = [spec for spec in deployment.outputs if not spec.name.startswith(NEXT)]
     return _TEXT.format(
-        graph=deployment.graph,
+        graph=" with its weights in ".join([deployment.graph, *deployment.weights]),
         checkpoint=deployment.checkpoint,
         config=deployment.config,
         precision=deployment.precision,

@@ -168,6 +168,7 @@ def test_every_value_of_a_description_is_checked(tmp_path: Path, exported: Path)
         (("slots",), 0),
         (("cameras",), 0),
         (("graph",), "../onnx/model.onnx"),
+        (("weights",), {"../onnx/model.onnx": "0" * 64}),
         (("image", "std"), [1.0, 0.0, 1.0]),
         (("image", "mean"), [1.0, 1.0]),
         (("image", "size_divisor"), 0),

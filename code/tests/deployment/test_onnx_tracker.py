@@ -18,7 +18,7 @@ from tracker_files import KINDS, sources
 
 from pftrack import load_tracker
 from pftrack.datasets.frames import prepare_frame
-from pftrack.deployment import OnnxTracker
+from pftrack.deployment import OnnxTracker, export
 from pftrack.deployment.export import export_tracker
 from pftrack.deployment.operators import obstacles
 from pftrack.errors import UserError
@@ -135,7 +135,7 @@ def test_files_that_do_not_belong_together_are_one_line(exported: Path, tmp_path
     description = folder / "deployment.json"
     content = json.loads(description.read_text())
     description.write_text(json.dumps({**content, "graph_sha256": "0" * 64}))
-    with pytest.raises(UserError, match=r"is not the graph that its deployment.json describes"):
+    with pytest.raises(UserError, match=r"is not the one that its deployment.json describes"):
         OnnxTracker(folder)
     description.write_text(json.dumps(content))
     graph = folder / "tracker.onnx"
@@ -144,4 +144,23 @@ def test_files_that_do_not_belong_together_are_one_line(exported: Path, tmp_path
         OnnxTracker(folder)
     graph.unlink()
     with pytest.raises(UserError, match=r"no .*tracker.onnx, which deployment.json names"):
+        OnnxTracker(folder)
+
+
+def test_large_weights_lie_beside_the_graph(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "LARGE", 1000)
+    folder = tmp_path / "split"
+    deployment = export_tracker(exported / "config.py", exported / "tiny.pth", folder, slots=90)
+    weights = folder / "tracker.onnx.data"
+    assert list(deployment.weights) == [weights.name]
+    assert weights.stat().st_size > 100_000
+    assert f"with its weights in {weights.name}" in (folder / "README.md").read_text()
+    assert deployment.differences["score"] < 1e-4  # the runner has loaded it
+    weights.write_bytes(weights.read_bytes()[:-4])
+    with pytest.raises(UserError, match=r"tracker.onnx.data is not the one that its deployment"):
+        OnnxTracker(folder)
+    weights.unlink()
+    with pytest.raises(UserError, match=r"no .*tracker.onnx.data, which deployment.json names"):
         OnnxTracker(folder)

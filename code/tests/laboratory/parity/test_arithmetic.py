@@ -90,7 +90,7 @@ def test_other_kernels_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "NEON")
     with (
         pytest.raises(RuntimeError, match=r"AVX2 kernels, these are NEON: run tools/check_parity"),
-        arithmetic.reference_arithmetic(),
+        arithmetic.reference_arithmetic({}),
     ):
         pass
 
@@ -98,8 +98,28 @@ def test_other_kernels_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_functions_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     before = F.linear, F.layer_norm, F.scaled_dot_product_attention, torch.get_num_threads()
-    with pytest.raises(KeyError), arithmetic.reference_arithmetic():
+    with pytest.raises(KeyError), arithmetic.reference_arithmetic({}):
         assert F.linear is not before[0]
         raise KeyError
     after = F.linear, F.layer_norm, F.scaled_dot_product_attention, torch.get_num_threads()
     assert before == after
+
+
+def test_empty_rows_do_not_change_the_others() -> None:
+    rows = torch.tensor([0, 1, 2, 5, 6])
+    instances = {11: rows}
+    x, weight, bias = numbers(1, 11, 64), numbers(64, 64), numbers(64)
+    value = arithmetic._linear_of(instances, x, weight, bias)
+    assert torch.equal(value[:, rows], arithmetic._linear(x[:, rows], weight, bias))
+    assert not value[:, [3, 4, 7, 8, 9, 10]].any()
+    assert not arithmetic._linear_of({11: rows[:0]}, x, weight, bias).any()
+
+    heads = numbers(1, 4, 11, 16)
+    mask = torch.zeros(1, 1, 1, 11, dtype=torch.bool)
+    mask[..., rows] = True
+    value = arithmetic._attention_of(instances, heads, heads, heads, mask)
+    few = heads[:, :, rows]
+    assert torch.equal(value[:, :, rows], arithmetic._attention(few, few, few))
+    for wrong in (None, ~mask):
+        with pytest.raises(ValueError, match="does not leave out"):
+            arithmetic._attention_of(instances, heads, heads, heads, wrong)
