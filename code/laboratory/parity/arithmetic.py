@@ -24,10 +24,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from pftrack.geometry import change_lidar_frame
 from pftrack.models.box_coder import denormalize_points, inverse_sigmoid
 from pftrack.models.dense_heads import base
 from pftrack.models.dense_heads.detr3d_head import DETR3DCamTrackingHead
 from pftrack.models.layers.attention import MultiheadAttention
+from pftrack.models.trackers.track_instances import TrackInstances
+from pftrack.models.trackers.tracker import Cam3DTracker
+from pftrack.structures import FramePose
 
 THREADS = 2
 LANES = 8  # floats of an AVX2 register
@@ -84,6 +88,7 @@ def reference_arithmetic(instances: Instances) -> Iterator[None]:
             stack.enter_context(_ElementwiseOf(instances))
             stack.enter_context(mock.patch.object(MultiheadAttention, "_project", _project))
             stack.enter_context(_boxes_in_place())
+            stack.enter_context(mock.patch.object(Cam3DTracker, "move", _move))
             yield
     finally:
         torch.set_num_threads(threads)
@@ -366,6 +371,17 @@ def _boxes_in_place() -> Iterator[None]:
         mock.patch.object(DETR3DCamTrackingHead, "forward", detect),
     ):
         yield
+
+
+def _move(
+    tracker: Cam3DTracker, tracks: TrackInstances, frame: FramePose, next_frame: FramePose
+) -> TrackInstances:
+    """:meth:`Cam3DTracker.move` through the world, tracking as training."""
+    return tracker.move_by(
+        tracks,
+        next_frame.timestamp[0] - frame.timestamp[0],
+        lambda points: change_lidar_frame(points, frame.l2g[0], next_frame.l2g[0]),
+    )
 
 
 def _with_gradient(value: Tensor, native: Any, *args: Any) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pftrack.errors import UserError
-from pftrack.geometry import change_lidar_frame
+from pftrack.geometry import change_lidar_frame, lidar_motion, transform_points
 from pftrack.models.acceleration import full_precision
 from pftrack.models.dense_heads.base import HeadOutput, Past
 from pftrack.models.layers.grid_mask import GridMask
@@ -387,11 +387,15 @@ class Cam3DTracker(nn.Module):
         self, tracks: TrackInstances, frame: FramePose, next_frame: FramePose
     ) -> TrackInstances:
         """Tracks of one frame as queries of the next."""
-        return self.move_by(
-            tracks,
-            next_frame.timestamp[0] - frame.timestamp[0],
-            lambda points: change_lidar_frame(points, frame.l2g[0], next_frame.l2g[0]),
-        )
+        l2g, next_l2g = frame.l2g[0], next_frame.l2g[0]
+        motion = lidar_motion(l2g.double(), next_l2g.double()).to(l2g.dtype)
+
+        def to_next(points: Tensor) -> Tensor:
+            if self.training:  # as the original, which rounds coordinates of the world
+                return change_lidar_frame(points, l2g, next_l2g)
+            return transform_points(points, motion)
+
+        return self.move_by(tracks, next_frame.timestamp[0] - frame.timestamp[0], to_next)
 
     def move_by(
         self, tracks: TrackInstances, seconds: Tensor, to_next: Callable[[Tensor], Tensor]

@@ -12,6 +12,20 @@ _decoder = dict(
     ),
 )
 _transformer = dict(type="TemporalTransformer", decoder=_decoder)
+# Eight steps in two coordinates for every history: one layer's 128 numbers are few for them.
+_future_transformer = dict(
+    type="TemporalTransformer",
+    decoder=dict(
+        type="PETRTransformerDecoder",
+        num_layers=2,
+        transformerlayers=dict(
+            type="PETRTransformerDecoderLayer",
+            attn_cfgs=[{{_base_.attention}}, {{_base_.attention}}],
+            feedforward_channels=512,
+            ffn_dropout=0.0,
+        ),
+    ),
+)
 model = dict(
     tracking=True,
     if_update_ego=True,
@@ -24,7 +38,7 @@ model = dict(
         fut_len=8,
         hist_temporal_transformer=_transformer,
         spatial_transformer=_transformer,
-        fut_temporal_transformer=_transformer,
+        fut_temporal_transformer=_future_transformer,
     ),
 )
 data = dict(samples_per_gpu=1, train=dict(num_frames_per_sample=3))
