@@ -8,7 +8,8 @@ where will the object be, seen from where the tracker has it? All other weights 
 
 Futures scatter, and a transformer learns slowly from such targets. So a plain network, thrown away
 afterwards, learns them first, and the forecaster learns from what that one expects (Hinton et al.,
-"Distilling the knowledge in a neural network", 2015).
+"Distilling the knowledge in a neural network", 2015). The first step stays what it was: by it
+tracks move into the next frame, where the tracker has learned to expect them.
 """
 
 from __future__ import annotations
@@ -279,9 +280,13 @@ def train_teacher(samples: Samples, schedule: Schedule, seed: int) -> Teacher:
 
 
 def train_forecaster(
-    reasoner: Any, teacher: Teacher, samples: Samples, schedule: Schedule, seed: int
+    reasoner: Any, before: Any, teacher: Teacher, samples: Samples, schedule: Schedule, seed: int
 ) -> None:
-    """Train ``fut_temporal_transformer`` and ``future_reg`` from their present weights."""
+    """Train ``fut_temporal_transformer`` and ``future_reg`` from their present weights.
+
+    Args:
+        before: the reasoner whose first step is kept.
+    """
     parts = nn.ModuleList([reasoner.fut_temporal_transformer, reasoner.future_reg])
 
     def apart(part: Samples, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -289,7 +294,7 @@ def train_forecaster(
         noise = torch.randn(part.history.shape, generator=generator) * teacher.deviation * share
         part = replace(part, history=part.history + noise)
         with torch.no_grad():
-            expected = teacher(part)
+            expected = torch.cat([forecast(before, part)[:, :1], teacher(part)[:, 1:]], dim=1)
         with torch.autocast("cpu", torch.bfloat16):
             found = forecast(reasoner, part)
         return found - expected, torch.ones_like(part.known)
@@ -340,6 +345,7 @@ def main() -> None:
     from pftrack.checkpoints.reading import load_checkpoint_file
     from pftrack.config import load_config
     from pftrack.registry import build_model
+    from pftrack.tracking.api import load_tracker
     from pftrack.training.checkpoint import save_atomically
     from pftrack.training.record import run_record
 
@@ -364,7 +370,8 @@ def main() -> None:
     model.load_state_dict(kept, strict=False)
     teacher = train_teacher(Samples.cat([seen, mirrored]), TEACHER, args.seed)
     schedule = replace(FORECASTER, steps=args.steps)
-    train_forecaster(model.STReasoner, teacher, seen, schedule, args.seed)
+    before = load_tracker(CONFIG, args.checkpoint).model.STReasoner
+    train_forecaster(model.STReasoner, before, teacher, seen, schedule, args.seed)
     with torch.no_grad():
         print("m on scenes that were not trained on, up to 1, 2, 3, 4 s:")
         for name, displacements in (

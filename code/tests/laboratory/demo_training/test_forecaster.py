@@ -102,20 +102,25 @@ def test_a_forecaster_learns_what_histories_tell() -> None:
         future=velocity[:, None] * times,
         known=torch.ones(n, 8, dtype=torch.bool),
     )
-    reasoner = new_model().STReasoner
+    reasoner, before = new_model(0).STReasoner, new_model(1).STReasoner.eval()
     teacher = forecaster.train_teacher(samples, Schedule(150, 256, 1e-3, 0.01), seed=0)
-    forecaster.train_forecaster(reasoner, teacher, samples, Schedule(150, 128, 1e-3, 0.01), seed=0)
+    schedule = Schedule(150, 128, 1e-3, 0.01)
+    forecaster.train_forecaster(reasoner, before, teacher, samples, schedule, seed=0)
     with torch.no_grad():
         still = forecaster.errors(samples, forecaster.constant_velocity(samples))
         for places in (teacher(samples), forecaster.forecast(reasoner, samples)):
             found = forecaster.errors(samples, places)
-            assert all(mine < 0.5 * theirs for mine, theirs in zip(found, still, strict=True))
+            assert all(
+                mine < 0.5 * theirs for mine, theirs in zip(found[1:], still[1:], strict=True)
+            )
+        first, kept = (forecaster.forecast(r, samples)[:, 0] for r in (reasoner, before))
+        assert (first - kept).norm(dim=1).mean() < 0.5 * kept.norm(dim=1).mean()
 
 
-def new_model() -> Any:
+def new_model(seed: int) -> Any:
     import pftrack.models  # noqa: F401 (registers the components)
     from pftrack.config import load_config
     from pftrack.registry import build_model
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     return build_model(load_config(forecaster.CONFIG, []).model)
