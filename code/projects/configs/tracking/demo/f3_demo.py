@@ -13,18 +13,9 @@ _decoder = dict(
 )
 _transformer = dict(type="TemporalTransformer", decoder=_decoder)
 # Eight steps in two coordinates for every history: one layer's 128 numbers are few for them.
+_wide = dict(_decoder["transformerlayers"], feedforward_channels=512)
 _future_transformer = dict(
-    type="TemporalTransformer",
-    decoder=dict(
-        type="PETRTransformerDecoder",
-        num_layers=2,
-        transformerlayers=dict(
-            type="PETRTransformerDecoderLayer",
-            attn_cfgs=[{{_base_.attention}}, {{_base_.attention}}],
-            feedforward_channels=512,
-            ffn_dropout=0.0,
-        ),
-    ),
+    type="TemporalTransformer", decoder=dict(_decoder, num_layers=2, transformerlayers=_wide)
 )
 model = dict(
     tracking=True,
