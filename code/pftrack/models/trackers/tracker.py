@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -388,13 +389,12 @@ class Cam3DTracker(nn.Module):
     ) -> TrackInstances:
         """Tracks of one frame as queries of the next."""
         l2g, next_l2g = frame.l2g[0], next_frame.l2g[0]
-        motion = lidar_motion(l2g.double(), next_l2g.double()).to(l2g.dtype)
-
-        def to_next(points: Tensor) -> Tensor:
-            if self.training:  # as the original, which rounds coordinates of the world
-                return change_lidar_frame(points, l2g, next_l2g)
-            return transform_points(points, motion)
-
+        to_next: Callable[[Tensor], Tensor]
+        if self.training:  # as the original, which rounds coordinates of the world
+            to_next = partial(change_lidar_frame, l2g=l2g, next_l2g=next_l2g)
+        else:
+            motion = lidar_motion(l2g.double(), next_l2g.double()).to(l2g.dtype)
+            to_next = partial(transform_points, pose=motion)
         return self.move_by(tracks, next_frame.timestamp[0] - frame.timestamp[0], to_next)
 
     def move_by(
