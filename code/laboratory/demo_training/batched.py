@@ -25,6 +25,10 @@ from pftrack.structures import FrameBatch, upload
 
 MATCHED_CODE_SIZE = 8
 GHOST = -5  # id of a track that follows nothing
+SMOOTH = 0.1  # m, below which the loss of a place is no longer a distance
+BALANCE = (
+    0.5  # of a class with a share p of the objects, the weight is p to the power of minus this
+)
 
 
 @dataclass
@@ -55,7 +59,7 @@ class Tracks:
 
     Attributes:
         points: [B, K, 3] normalised.  feats: [B, K, D].  history: [B, K, H, D].
-        step: [B, K, 3] m, the displacement that led to ``points``.
+        step: [B, K, 3] m, the displacement by which they go on where they are not seen.
         unseen: [B, K, H] bool True = empty.  ids: per clip [counts[b]] int64, on the host.
     """
 
@@ -74,11 +78,14 @@ class Hardships:
     Attributes:
         erased: share of the tracks that are dropped between two frames: their objects have to be
             found again (Zeng et al., "MOTR", ECCV 2022).
-        held: share of the tracks that go on by their last forecast step and with their features of
-            before, as tracks with a low score do while tracking.
+        held: share of the tracks that go on by the next step of their forecast and with their
+            features of before, as tracks with a low score do while tracking.
         ghosts: share of the three best unmatched detections of a clip's frame that the next frame
             has as tracks, to be told from objects (likewise MOTR's).
         forecast_weight: factor of the forecasts' loss.
+        forecast_corrects: this loss is the distance between the objects' future places and those
+            that the forecast leads to from where the tracker has them, classes of like weight: the
+            first step makes good what is wrong with the present place.
         forecast_reaches_features: its gradient goes beyond the forecaster, into this frame's
             features: they learn to tell motion.
         seed: of the draws.
@@ -88,6 +95,7 @@ class Hardships:
     held: float = 0.0
     ghosts: float = 0.0
     forecast_weight: float = 1.0
+    forecast_corrects: bool = False
     forecast_reaches_features: bool = False
     seed: int = 0
 
@@ -228,14 +236,20 @@ class BatchedLosses(nn.Module):
             reasoner._attend_from_future(history.flatten(0, 1), unseen.flatten(0, 1))
         ).float()
         steps = steps.unflatten(0, (batch, -1))[..., :2]
+        places = denormalize_points(reference.flatten(0, 1)[pick], reasoner.pc_range)
         losses["loss_for"] = self._forecast_loss(
-            steps, _to(chosen_rows, points.device), [len(c) for c in carrying], clips, t
+            steps,
+            places.detach()[..., :2],
+            _to(chosen_rows, points.device),
+            [len(c) for c in carrying],
+            clips,
+            t,
         )
         keep = _to(kept + chosen.shape[1] * np.arange(batch)[:, None], points.device)
         again = pick.flatten()[keep]
-        here, content = reference.flatten(0, 1)[again], feats_now.flatten(0, 1)[again]
-        here = denormalize_points(here, reasoner.pc_range)
-        moved = F.pad(steps.detach()[:, :, 0].flatten(0, 1)[keep], (0, 1))
+        here, content = places.flatten(0, 1)[keep], feats_now.flatten(0, 1)[again]
+        coming = F.pad(steps.detach()[:, :, :2].flatten(0, 1)[keep], (0, 1))
+        moved, onward = coming.unbind(2)
         if self.hardships.held and tracks is not None:
             place = np.take_along_axis(chosen, kept, 1)
             held = (place >= queries) & (self.random.random(place.shape) < self.hardships.held)
@@ -243,11 +257,12 @@ class BatchedLosses(nn.Module):
             before = denormalize_points(points.flatten(0, 1)[again], reasoner.pc_range)
             last_step = F.pad(tracks.step, (0, 0, queries, 0)).flatten(0, 1)[again]
             here, moved = torch.where(mask, before, here), torch.where(mask, last_step, moved)
+            onward = torch.where(mask, last_step, onward)
             content = torch.where(mask, query.flatten(0, 1)[again], content)
         return (
             Tracks(
                 normalize_points(here + moved, reasoner.pc_range),
-                moved,
+                onward,
                 content,
                 history.detach().flatten(0, 1)[keep],
                 unseen.flatten(0, 1)[keep],
@@ -422,19 +437,39 @@ class BatchedLosses(nn.Module):
         return focal.loss_weight * cls.mean(1), criterion.loss_bbox.loss_weight * box.mean(1)
 
     def _forecast_loss(
-        self, steps: Tensor, rows: Tensor, counts: list[int], clips: Clips, t: int
+        self, steps: Tensor, places: Tensor, rows: Tensor, counts: list[int], clips: Clips, t: int
     ) -> Tensor:
-        """``loss_for`` of predicted steps [B, M, F, 2] for ground-truth rows [B, M]."""
+        """``loss_for`` of predicted steps [B, M, F, 2] from places [B, M, 2] for ground-truth rows
+        [B, M]; ``counts`` of each clip are instances that carry an id."""
         criterion = self.model.criterion
         future = steps.shape[2]
-        pick = rows.clamp(min=0)[..., None, None]
+        index = rows.clamp(min=0)
+        pick = index[..., None, None]
         true = clips.steps[t].gather(1, pick.expand(-1, -1, future, 2))
         seen = clips.observed[t].gather(1, pick[..., 0].expand(-1, -1, future))
         seen = seen & (rows >= 0)[..., None]
+        weight = criterion.loss_prediction.loss_weight * self.hardships.forecast_weight
+        if self.hardships.forecast_corrects:
+            now = clips.codes[t, ..., :2].gather(1, index[..., None].expand(-1, -1, 2))
+            apart = (places - now)[:, :, None] + (steps - true).cumsum(2)
+            known = seen.cumprod(2)
+            distance = (apart.square().sum(-1) + SMOOTH**2).sqrt() * known
+            each = distance.sum(2) / known.sum(2).clamp(min=1)
+            labels = clips.labels[t].gather(1, index)
+            counted = known[..., 0] > 0
+            labels = torch.where(counted, labels, -1)
+            balance = class_weights(labels, self.model.num_classes)
+            return weight * (each * balance[labels] * counted).sum() / counted.sum().clamp(min=1)
         error = ((steps - true).abs() * seen[..., None]).sum((1, 2, 3))
         size = _to(np.array(counts) * (2.0 * future), error.device).float()
-        weight = criterion.loss_prediction.loss_weight * self.hardships.forecast_weight
         return weight * (error / size).mean()
+
+
+def class_weights(labels: Tensor, classes: int) -> Tensor:
+    """[C] factors of samples by their ``labels`` [...], -1 for none: rare classes count more
+    (:data:`BALANCE`)."""
+    counts = (labels.flatten()[:, None] == torch.arange(classes, device=labels.device)).sum(0)
+    return (counts.sum() / counts.clamp(min=1) / classes) ** BALANCE
 
 
 def _rotated(vectors: Tensor, pose: Tensor) -> Tensor:

@@ -112,7 +112,8 @@ def train(
         erased=0.1,
         held=0.1,
         ghosts=0.3,
-        forecast_weight=5.0,
+        forecast_weight=1.0,
+        forecast_corrects=True,
         forecast_reaches_features=True,
         seed=args.seed,
     )

@@ -156,8 +156,10 @@ def session_options(provider: str, threads: int | None) -> Any:
     options.log_severity_level = 3  # errors: what it could not fold is nobody's business
     if provider == "cpu":
         # One block for a whole frame, planned beforehand, is half as large again as what is
-        # needed at a time; threads that wait for work by turning in a loop cost more than they win.
+        # needed at a time, and so are blocks that are kept until a tensor of the same size needs
+        # them; threads that wait for work by turning in a loop cost more than they win.
         options.enable_mem_pattern = False
+        options.enable_mem_reuse = False
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads

@@ -25,6 +25,8 @@ from pftrack.registry import MODELS
 STAGES = ("stage2", "stage3", "stage4", "stage5")
 # On a CPU a larger map is fresh memory in every block, and costs its pages as well as its cache.
 GROUP_BYTES = 32 << 20
+# Of an exported graph, where every group is as many operators more: what fits beside the weights.
+EXPORTED_GROUP_BYTES = 200 << 20
 
 
 @dataclass(frozen=True)
@@ -211,26 +213,29 @@ class VoVNet(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Images [B, 3, H, W] to feature maps [B, C, h, w], finest first."""
-        grouped = self._may_group(x)
+        limit = self._group_bytes(x)
         outputs = {}
         groups = [x]
         for name in ("stem", *STAGES):
-            if grouped:
-                groups = _regroup(groups, max(1, int(GROUP_BYTES / self._largest_map(name, x))))
+            if limit is not None:
+                groups = _regroup(groups, max(1, int(limit / self._largest_map(name, x))))
             # Every group goes as soon as it has been read.
             groups = [self._run_stage(name, groups.pop(0)) for _ in range(len(groups))]
             if name in self.out_features:
                 outputs[name] = _cat(groups)
         return list(outputs.values())
 
-    def _may_group(self, x: Tensor) -> bool:
-        """Whether images may go through a stage apart: the same numbers in less memory, on a CPU.
-
-        Not where a batch norm reads them all.
+    def _group_bytes(self, x: Tensor) -> int | None:
+        """How large the maps of images that go through a stage together may be: the same numbers
+        in less memory, on a CPU. None: all go together, as where a batch norm reads them all.
         """
-        if x.device.type != "cpu" or torch.compiler.is_compiling():
-            return False
-        return not any(isinstance(m, _BatchNorm) and m.training for m in self.modules())
+        if x.device.type != "cpu":
+            return None
+        if any(isinstance(m, _BatchNorm) and m.training for m in self.modules()):
+            return None
+        if torch.compiler.is_exporting():
+            return EXPORTED_GROUP_BYTES
+        return None if torch.compiler.is_compiling() else GROUP_BYTES
 
     def _largest_map(self, name: str, x: Tensor) -> float:
         """Bytes that one of the images ``x`` has in a stage, at most in one tensor."""

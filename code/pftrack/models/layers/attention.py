@@ -18,6 +18,8 @@ from pftrack.values import AtLeastOne, Share
 
 # Weights of attention that are computed at a time where there is dropout on a CPU.
 PART = 1 << 22
+# The same in an exported graph: below ONNX opset 23 there is no fused attention, they are stored.
+EXPORTED_PART = 40_000_000
 
 
 @MODELS.register_module(name=["MultiheadAttention", "PETRMultiheadAttention"])
@@ -111,6 +113,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float)
     Returns:
         [B, heads, N, d]
     """
+    if torch.compiler.is_exporting() and not dropout:
+        return _attend_by_heads(q, k, v, mask)
     plain = q.device.type != "cpu" or torch.compiler.is_compiling()
     if plain or not dropout:
         return F.scaled_dot_product_attention(q, k, v, mask, dropout)
@@ -121,6 +125,19 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float)
     q, k, v = (x.flatten(0, 1) for x in (q, k, v))
     with full_precision(q):  # the types are chosen already
         return _DropoutAttention.apply(q, k, v, mask, dropout).unflatten(0, shape)
+
+
+def _attend_by_heads(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """:func:`attend` without dropout, as many heads at a time as :data:`EXPORTED_PART` allows.
+
+    Args:
+        mask: the same for all heads, [B, 1, N or 1, S].
+    """
+    heads = max(1, EXPORTED_PART // (q.shape[0] * q.shape[2] * k.shape[2]))
+    if heads >= q.shape[1]:
+        return F.scaled_dot_product_attention(q, k, v, mask)
+    parts = zip(q.split(heads, 1), k.split(heads, 1), v.split(heads, 1), strict=True)
+    return torch.cat([F.scaled_dot_product_attention(*qkv, attn_mask=mask) for qkv in parts], 1)
 
 
 class _DropoutAttention(torch.autograd.Function):

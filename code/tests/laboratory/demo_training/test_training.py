@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from laboratory.demo_training import train
-from laboratory.demo_training.batched import GHOST, BatchedLosses, Hardships
+from laboratory.demo_training.batched import GHOST, BatchedLosses, Hardships, class_weights
 from laboratory.demo_training.pool import ScenePool, poses_to_next
 from laboratory.demo_training.scenes import MAX_OBJECTS, SceneArrays, clip_arrays, make_scenes
 from pftrack.checkpoints.reading import load_into
@@ -153,6 +153,34 @@ def test_forecasts_teach_the_features_where_told_to(pool: ScenePool) -> None:
         # Beyond the frames before, whose features are the tracks' contents.
         losses_alone = gradient is not None and bool(gradient.abs().sum() > 0)
         assert losses_alone == reaches
+
+
+def test_forecasts_that_correct_are_measured_from_the_trackers_place(pool: ScenePool) -> None:
+    drawn = both_clips(pool)
+    losses = BatchedLosses(tracker(), None, Hardships(forecast_corrects=True, forecast_weight=3.0))
+    rows = torch.stack([torch.arange(4), torch.tensor([0, 2, -1, -1])])
+    truth = drawn.codes[0, ..., :2].gather(1, rows.clamp(min=0)[..., None].expand(-1, -1, 2))
+    true = drawn.steps[0].gather(1, rows.clamp(min=0)[..., None, None].expand(-1, -1, 8, 2))
+    apart = torch.tensor([0.3, -0.4])
+
+    def loss(places: torch.Tensor, steps: torch.Tensor) -> float:
+        return float(losses._forecast_loss(steps, places, rows, [4, 2], drawn, 0))
+
+    made_good = true.clone()
+    made_good[:, :, 0] -= apart
+    half = losses.model.criterion.loss_prediction.loss_weight
+    weights = class_weights(
+        torch.where(rows >= 0, drawn.labels[0].gather(1, rows.clamp(min=0)), -1), 10
+    )
+    labels = torch.cat([drawn.labels[0, 0, :4], drawn.labels[0, 1, [0, 2]]])
+    factor = 3.0 * half * float(weights[labels].mean())
+    assert loss(truth + apart, made_good) == pytest.approx(0.1 * factor, rel=1e-4)  # SMOOTH
+    assert loss(truth + apart, true) == pytest.approx((0.25 + 0.01) ** 0.5 * factor, rel=1e-4)
+
+
+def test_rare_classes_count_more() -> None:
+    weights = class_weights(torch.tensor([[0, 0, 0, 0], [1, -1, -1, -1]]), 2)
+    assert weights.tolist() == pytest.approx([(5 / 4 / 2) ** 0.5, (5 / 1 / 2) ** 0.5])
 
 
 def test_the_oldest_scene_makes_room(clips: list[Any], pool: ScenePool) -> None:

@@ -88,6 +88,19 @@ def test_images_in_groups_give_the_same_maps_and_gradients(monkeypatch: pytest.M
     assert sizes == [5]
 
 
+def test_an_exported_backbone_takes_large_images_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = VoVNetCP(SMALL, out_features=("stage2", "stage5")).eval()
+    images = torch.randn(5, 3, 64, 96)
+    expected, convolutions = model(images), []
+    for limit in (1 << 30, 1):
+        monkeypatch.setattr(vovnet, "EXPORTED_GROUP_BYTES", limit)
+        program = torch.export.export(model, (images,))
+        convolutions.append(sum("conv2d" in str(node.target) for node in program.graph.nodes))
+        torch.testing.assert_close(program.module()(images), expected, rtol=1e-4, atol=1e-5)
+    assert convolutions[1] == 5 * convolutions[0]
+
+
 def test_frozen_stages_and_norms() -> None:
     model = VoVNet(SMALL, frozen_stages=1, norm_eval=False).train()
     assert not any(p.requires_grad for p in [*model.stem.parameters(), *model.stage2.parameters()])

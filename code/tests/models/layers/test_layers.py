@@ -92,6 +92,26 @@ def test_gradients_of_attention_with_dropout(monkeypatch: pytest.MonkeyPatch) ->
     assert attend(q, k, v).abs().max() < 1e3
 
 
+def test_an_exported_attention_stores_few_weights_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+
+    class Attend(torch.nn.Module):
+        def forward(self, *qkv: torch.Tensor) -> torch.Tensor:
+            return attention.attend(*qkv, mask, 0.0)
+
+    qkv = tuple(torch.randn(2, 5, n, 4) for n in (6, 7, 7))
+    mask = torch.arange(7).repeat(2, 1)[:, None, None] < torch.tensor([5, 7])[:, None, None, None]
+    expected = attention.attend(*qkv, mask, 0.0)
+    for limit, calls in ((2 * 2 * 6 * 7, 3), (1, 5), (5 * 2 * 6 * 7, 1)):  # of two heads, of none
+        monkeypatch.setattr(attention, "EXPORTED_PART", limit)
+        program = torch.export.export(Attend(), qkv)
+        targets = [str(node.target) for node in program.graph.nodes]
+        assert sum("scaled_dot_product" in target for target in targets) == calls
+        torch.testing.assert_close(program.module()(*qkv), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_dropout_of_attention_is_as_likely_as_stated() -> None:
     torch.manual_seed(0)
     q, k, v = torch.zeros(1, 1, 400, 4), torch.zeros(1, 1, 1000, 4), torch.ones(1, 1, 1000, 1)
