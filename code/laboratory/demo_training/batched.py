@@ -26,9 +26,8 @@ from pftrack.structures import FrameBatch, upload
 MATCHED_CODE_SIZE = 8
 GHOST = -5  # id of a track that follows nothing
 SMOOTH = 0.1  # m, below which the loss of a place is no longer a distance
-BALANCE = (
-    0.5  # of a class with a share p of the objects, the weight is p to the power of minus this
-)
+# Of a class with a share p of the objects, the weight is p to the power of minus this.
+BALANCE = 0.5
 
 
 @dataclass
