@@ -190,6 +190,12 @@ def test_cameras_and_lidar_are_shown_where_they_are_known(
         browser.run(f"{STATE}.go({time})")
         browser.next_frame()
         assert browser.run("window.overlays") == count
+    # While it plays, each drawing has one camera follow; when it stops, the others do.
+    counts = browser.run(
+        f"(e => {{ window.overlays = 0; e.time = 5; return [true, true, false, false].map((playing) =>"
+        f" {{ e.playing = playing; e.cameras.draw(); return window.overlays; }}); }})({STATE})"
+    )
+    assert counts == [1, 2, 6, 6]
     hidden = "document.querySelector('.layers input[value=lidar]').parentElement.hidden"
     assert browser.run(hidden) is False
     assert browser.problems == []

@@ -9,30 +9,34 @@ class Cameras {
     this.parent = parent;
     this.state = state;
     this.views = [];
-    this.frame = -1;
-    this.drawn = null;
+    this.next = 0;
   }
 
   // Other images are only decoded when the frame is another one, and lines only drawn when something of theirs
-  // changed: between two key frames nothing moves here.
+  // changed: between two key frames nothing moves here. While the scene plays, one camera a drawing changes: six
+  // images decoded at once would hold up the map.
   draw() {
-    const { scene, time, layers, selected, onlyClass, words } = this.state;
+    const { scene, time, playing, layers, selected, onlyClass, words } = this.state;
     const frame = Math.round(time);
-    const shown = [scene, frame, selected, layers.truth, layers.tracks, onlyClass, words];
-    if (this.drawn && shown.every((value, i) => value === this.drawn[i])) return;
-    this.drawn = shown;
     const data = scene.sensors && scene.sensors[frame];
     this.parent.hidden = !data;
     if (!data) return;
     if (this.views.length !== data.images.length) this.build(data);
-    this.views.forEach((view, i) => {
-      if (this.frame !== frame || view.scene !== this.state.scene) {
-        view.scene = this.state.scene;
+    const wanted = [scene, frame, selected, layers.truth, layers.tracks, onlyClass, words];
+    for (let k = 0; k < this.views.length; k++) {
+      const i = (this.next + k) % this.views.length;
+      const view = this.views[i];
+      if (wanted.every((value, k) => value === view.shown[k])) continue;
+      if (scene !== view.shown[0] || frame !== view.shown[1]) {
         view.image.src = `data:image/jpeg;base64,${data.images[i]}`;
       }
+      view.shown = wanted;
       this.overlay(view.canvas, data.size, data.matrices[i], frame);
-    });
-    this.frame = frame;
+      if (playing) {
+        this.next = i + 1; // each has its turn, on a slow machine too
+        return;
+      }
+    }
   }
 
   build(data) {
@@ -48,7 +52,7 @@ class Cameras {
       canvas.height *= 2;
       caption.textContent = name;
       figure.append(image, canvas, caption);
-      return { figure, image, canvas };
+      return { figure, image, canvas, shown: [] };
     });
     // Left, front, right above; the same behind below.
     const order = ["front left", "front", "front right", "back left", "back", "back right"];
