@@ -19,15 +19,19 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
+from laboratory.demo_training.losses import (
+    detection_losses,
+    matching_cost,
+    place_loss,
+    positives,
+    set_losses,
+    step_loss,
+)
 from pftrack.geometry import denormalize_points, normalize_points
 from pftrack.models.box_coder import refine_code
 from pftrack.structures import FrameBatch, upload
 
-MATCHED_CODE_SIZE = 8
 GHOST = -5  # id of a track that follows nothing
-SMOOTH = 0.1  # m, below which the loss of a place is no longer a distance
-# Of a class with a share p of the objects, the weight is p to the power of minus this.
-BALANCE = 0.5
 
 
 @dataclass
@@ -187,13 +191,18 @@ class BatchedLosses(nn.Module):
         )
         with self._without(absent):
             out = model.pts_bbox_head(feats, frame, query, embeds, points)
-        cost = self._cost(
-            out.all_cls_scores[:, :, :queries], out.all_bbox_preds[:, :, :queries], codes, labels
+        criterion = model.criterion
+        cost = matching_cost(
+            criterion,
+            out.all_cls_scores[:, :, :queries],
+            out.all_bbox_preds[:, :, :queries],
+            codes,
+            labels,
         )
         rows, carrying = self._match(cost, clips.ids[t], tracks, slots)
         gt_rows = _to(np.stack(rows, 1), points.device)  # [L, B, N]
-        losses = self._detection_losses(
-            out.all_cls_scores, out.all_bbox_preds, gt_rows, codes, labels, present
+        losses = detection_losses(
+            criterion, out.all_cls_scores, out.all_bbox_preds, gt_rows, codes, labels, present
         )
         if not reasoner.history_reasoning:
             return None, losses
@@ -209,8 +218,9 @@ class BatchedLosses(nn.Module):
             reasoner.track_reg(feats_now).float(), reference, reasoner.pc_range
         )
         last = gt_rows[-1:]
-        count = _positives(last)
-        cls, box = self._set_losses(logits[None], boxes[None], last, codes, labels, present, count)
+        cls, box = set_losses(
+            criterion, logits[None], boxes[None], last, codes, labels, present, positives(last)
+        )
         losses |= {"loss_mem_cls": cls.sum(), "loss_mem_bbox": box.sum()}
 
         # Instances that carry an id are forecast; of these, the ones whose object is there go on.
@@ -323,20 +333,6 @@ class BatchedLosses(nn.Module):
 
     # ------------------------------------------------------------------ matching
 
-    @torch.no_grad()
-    def _cost(self, logits: Tensor, boxes: Tensor, codes: Tensor, labels: Tensor) -> np.ndarray:
-        """Costs [L, B, Q, G] of the detection queries, on the host."""
-        classes, distances = self.model.criterion.assigner.cls_cost, self.model.criterion.assigner
-        k, eps, alpha, gamma = MATCHED_CODE_SIZE, classes.eps, classes.alpha, classes.gamma
-        p = logits.float().sigmoid()
-        negative = -(1 - p + eps).log() * (1 - alpha) * p.pow(gamma)
-        positive = -(p + eps).log() * alpha * (1 - p).pow(gamma)
-        index = labels.clamp(min=0)[None, :, None].expand(*logits.shape[:3], -1)
-        cost = (positive - negative).gather(-1, index) * classes.weight
-        distance = torch.cdist(boxes[..., :k].float(), codes[None, ..., :k].float(), p=1)
-        cost = cost + distance * distances.reg_cost.weight
-        return cost.nan_to_num(100.0, 100.0, -100.0).cpu().numpy()
-
     def _match(
         self, cost: np.ndarray, ids: np.ndarray, tracks: Tracks | None, slots: int
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -374,67 +370,6 @@ class BatchedLosses(nn.Module):
         best = scores.topk(3).indices.cpu().numpy()
         return [b[self.random.random(len(b)) < self.hardships.ghosts] for b in best]
 
-    # ------------------------------------------------------------------ losses
-
-    def _detection_losses(
-        self,
-        logits: Tensor,
-        boxes: Tensor,
-        rows: Tensor,
-        codes: Tensor,
-        labels: Tensor,
-        present: Tensor | None,
-    ) -> dict[str, Tensor]:
-        count = _positives(rows)
-        factor = count.mean(1, keepdim=True).expand_as(count)
-        cls, box = self._set_losses(logits, boxes, rows, codes, labels, present, factor)
-        last = len(logits) - 1
-        losses = {}
-        for layer in range(last + 1):
-            prefix = "" if layer == last else f"d{layer}."
-            losses[f"{prefix}loss_cls"], losses[f"{prefix}loss_bbox"] = cls[layer], box[layer]
-        return losses
-
-    def _set_losses(
-        self,
-        logits: Tensor,
-        boxes: Tensor,
-        rows: Tensor,
-        codes: Tensor,
-        labels: Tensor,
-        present: Tensor | None,
-        box_factor: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Class and box losses [L] of logits [L, B, N, C], boxes [L, B, N, 10], rows [L, B, N]."""
-        criterion = self.model.criterion
-        layers = len(rows)
-        found = rows >= 0
-        index = rows.clamp(min=0)
-        target = labels[None].expand(layers, -1, -1).gather(2, index)
-        target = torch.where(found, target, -1)
-        focal = criterion.loss_cls
-        classes = torch.arange(logits.shape[-1], device=logits.device)
-        one_hot = (target[..., None] == classes).float()
-        logits = logits.float()
-        p = logits.sigmoid()
-        wrongness = (1 - p) * one_hot + p * (1 - one_hot)
-        balance = focal.alpha * one_hot + (1 - focal.alpha) * (1 - one_hot)
-        cls = F.binary_cross_entropy_with_logits(logits, one_hot, reduction="none")
-        cls = (cls * balance * wrongness.pow(focal.gamma)).sum(-1)
-        if present is not None:
-            cls = cls * present
-        cls = cls.sum(-1) / _positives(rows).clamp(min=1)
-        wanted = (
-            codes[None]
-            .expand(layers, -1, -1, -1)
-            .gather(2, index[..., None].expand(-1, -1, -1, codes.shape[-1]))
-        )
-        known = found & wanted.isfinite().all(-1)
-        wanted = torch.where(known[..., None], wanted, 0.0)
-        weight = known[..., None] * criterion.code_weights
-        box = ((boxes.float() - wanted).abs() * weight).sum((-1, -2)) / box_factor.clamp(min=1)
-        return focal.loss_weight * cls.mean(1), criterion.loss_bbox.loss_weight * box.mean(1)
-
     def _forecast_loss(
         self, steps: Tensor, places: Tensor, rows: Tensor, counts: list[int], clips: Clips, t: int
     ) -> Tensor:
@@ -448,37 +383,17 @@ class BatchedLosses(nn.Module):
         seen = clips.observed[t].gather(1, pick[..., 0].expand(-1, -1, future))
         seen = seen & (rows >= 0)[..., None]
         weight = criterion.loss_prediction.loss_weight * self.hardships.forecast_weight
-        if self.hardships.forecast_corrects:
-            now = clips.codes[t, ..., :2].gather(1, index[..., None].expand(-1, -1, 2))
-            apart = (places - now)[:, :, None] + (steps - true).cumsum(2)
-            known = seen.cumprod(2)
-            distance = (apart.square().sum(-1) + SMOOTH**2).sqrt() * known
-            each = distance.sum(2) / known.sum(2).clamp(min=1)
-            labels = clips.labels[t].gather(1, index)
-            counted = known[..., 0] > 0
-            labels = torch.where(counted, labels, -1)
-            balance = class_weights(labels, self.model.num_classes)
-            return weight * (each * balance[labels] * counted).sum() / counted.sum().clamp(min=1)
-        error = ((steps - true).abs() * seen[..., None]).sum((1, 2, 3))
-        size = _to(np.array(counts) * (2.0 * future), error.device).float()
-        return weight * (error / size).mean()
-
-
-def class_weights(labels: Tensor, classes: int) -> Tensor:
-    """[C] factors of samples by their ``labels`` [...], -1 for none: rare classes count more
-    (:data:`BALANCE`)."""
-    counts = (labels.flatten()[:, None] == torch.arange(classes, device=labels.device)).sum(0)
-    return (counts.sum() / counts.clamp(min=1) / classes) ** BALANCE
+        if not self.hardships.forecast_corrects:
+            carriers = _to(np.array(counts, np.float32), steps.device)
+            return weight * step_loss(steps, true, seen, carriers)
+        now = clips.codes[t, ..., :2].gather(1, index[..., None].expand(-1, -1, 2))
+        labels = clips.labels[t].gather(1, index)
+        return weight * place_loss(steps, true, seen, places - now, labels, self.model.num_classes)
 
 
 def _rotated(vectors: Tensor, pose: Tensor) -> Tensor:
     """[B, K, 3] by poses [B, 1, 4, 4], without a product that TF32 could shorten."""
     return (vectors[..., None, :] * pose[..., :3, :3]).sum(-1)
-
-
-def _positives(rows: Tensor) -> Tensor:
-    """[L, B] how many instances stand for a ground truth."""
-    return (rows >= 0).sum(-1).float()
 
 
 def _present(counts: np.ndarray, queries: int, slots: int, device: torch.device) -> Tensor:

@@ -192,8 +192,8 @@ def test_cameras_and_lidar_are_shown_where_they_are_known(
         assert browser.run("window.overlays") == count
     # While it plays, each drawing has one camera follow; when it stops, the others do.
     counts = browser.run(
-        f"(e => {{ window.overlays = 0; e.time = 5; return [true, true, false, false].map((playing) =>"
-        f" {{ e.playing = playing; e.cameras.draw(); return window.overlays; }}); }})({STATE})"
+        f"(e => {{ window.overlays = 0; e.time = 5; return [true, true, false, false].map((on) =>"
+        f" {{ e.playing = on; e.cameras.draw(); return window.overlays; }}); }})({STATE})"
     )
     assert counts == [1, 2, 6, 6]
     hidden = "document.querySelector('.layers input[value=lidar]').parentElement.hidden"

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from laboratory.demo_training import train
-from laboratory.demo_training.batched import GHOST, BatchedLosses, Hardships, class_weights
+from laboratory.demo_training.batched import GHOST, BatchedLosses, Hardships
+from laboratory.demo_training.losses import class_weights
 from laboratory.demo_training.pool import ScenePool, poses_to_next
 from laboratory.demo_training.scenes import MAX_OBJECTS, SceneArrays, clip_arrays, make_scenes
 from pftrack.checkpoints.reading import load_into
