@@ -89,6 +89,7 @@ class Hardships:
         forecast_corrects: this loss is the distance between the objects' future places and those
             that the forecast leads to from where the tracker has them, classes of like weight: the
             first step makes good what is wrong with the present place.
+        forecast_near: how much more its first steps count: step k of them 1 / (1 + this * k).
         forecast_reaches_features: its gradient goes beyond the forecaster, into this frame's
             features: they learn to tell motion.
         seed: of the draws.
@@ -99,6 +100,7 @@ class Hardships:
     ghosts: float = 0.0
     forecast_weight: float = 1.0
     forecast_corrects: bool = False
+    forecast_near: float = 0.0
     forecast_reaches_features: bool = False
     seed: int = 0
 
@@ -148,12 +150,19 @@ class BatchedLosses(nn.Module):
 
     def forward(self, clips: Clips) -> dict[str, Tensor]:
         """Losses by name, averaged over the clips; ``f{t}.`` in front but for the last frame."""
-        model = self.model
-        frames, batch = clips.img.shape[:2]
+        return self.of_features(self.features(clips), clips)
+
+    def features(self, clips: Clips) -> list[Tensor]:
+        """Per level [T, B, V, D, h, w] float."""
         device = clips.img.device.type
         with torch.autocast(device, self.autocast, enabled=self.autocast is not None):
-            feats = model.extract_feats(clips.img.flatten(0, 1))
-        feats = [level.float().unflatten(0, (frames, batch)) for level in feats]
+            feats = self.model.extract_feats(clips.img.flatten(0, 1))
+        return [level.float().unflatten(0, clips.img.shape[:2]) for level in feats]
+
+    def of_features(self, feats: list[Tensor], clips: Clips) -> dict[str, Tensor]:
+        """As :meth:`forward`, of what :meth:`features` returned."""
+        model = self.model
+        frames = len(clips.ids)
         tracks: Tracks | None = None
         losses: dict[str, Tensor] = {}
         for t in range(frames):
@@ -166,7 +175,12 @@ class BatchedLosses(nn.Module):
             tracks, now = self._frame([level[t] for level in feats], clips, t, tracks)
             prefix = "" if t == frames - 1 else f"f{t}."
             losses |= {prefix + name: value for name, value in now.items()}
+            if tracks is not None:
+                self.after_frame(tracks)
         return losses
+
+    def after_frame(self, tracks: Tracks) -> None:
+        """For subclasses: ``tracks``, in this frame, may be changed before the next."""
 
     # ------------------------------------------------------------------ one frame
 

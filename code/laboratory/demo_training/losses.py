@@ -117,7 +117,13 @@ def step_loss(steps: Tensor, true: Tensor, seen: Tensor, carriers: Tensor) -> Te
 
 
 def place_loss(
-    steps: Tensor, true: Tensor, seen: Tensor, offset: Tensor, labels: Tensor, classes: int
+    steps: Tensor,
+    true: Tensor,
+    seen: Tensor,
+    offset: Tensor,
+    labels: Tensor,
+    classes: int,
+    near: float = 0.0,
 ) -> Tensor:
     """Mean distance between an object's future places and those that a forecast leads to.
 
@@ -125,11 +131,13 @@ def place_loss(
         steps, true: [B, M, F, 2] m.  seen: [B, M, F] bool.
         offset: [B, M, 2] m, where the forecast begins, from where the object is.
         labels: [B, M] of the objects; classes count alike as :func:`class_weights` says.
+        near: step k counts 1 / (1 + near * k), k = 0 the first.
     """
     apart = offset[:, :, None] + (steps - true).cumsum(2)
     known = seen.cumprod(2)
-    distance = (apart.square().sum(-1) + SMOOTH**2).sqrt() * known
-    each = distance.sum(2) / known.sum(2).clamp(min=1)
+    weight = known / (1 + near * torch.arange(steps.shape[2], device=steps.device))
+    distance = (apart.square().sum(-1) + SMOOTH**2).sqrt() * weight
+    each = distance.sum(2) / weight.sum(2).clamp(min=1e-6)
     counted = known[..., 0] > 0
     labels = torch.where(counted, labels, -1)
     balance = class_weights(labels, classes)

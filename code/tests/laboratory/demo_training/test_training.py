@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from demo_clips import both_clips, tracker
 
 from laboratory.demo_training import train
 from laboratory.demo_training.batched import GHOST, BatchedLosses, Hardships
@@ -17,61 +18,18 @@ from laboratory.demo_training.losses import class_weights
 from laboratory.demo_training.pool import ScenePool, poses_to_next
 from laboratory.demo_training.scenes import MAX_OBJECTS, SceneArrays, clip_arrays, make_scenes
 from pftrack.checkpoints.reading import load_into
-from pftrack.config import load_config
-from pftrack.datasets.build import build_dataset
 from pftrack.datasets.collate import collate_clips
 from pftrack.geometry import change_lidar_frame
-from pftrack.registry import build_model
 
 CONFIG = train.CONFIGS / "f3_demo.py"
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def clips(demo_data: Path, demo_infos: dict[str, Path]) -> list[Any]:
-    """One clip of three frames of either scene: another number of objects, and so of tracks."""
-    samples = []
-    for split, last in (("train", 2), ("val", 5)):
-        dataset = build_dataset(
-            load_config(CONFIG, []),
-            "train",
-            ann_file=demo_infos[split],
-            data_root=demo_data,
-            num_frames_per_sample=3,
-        )
-        samples.append(dataset[last])
-    return samples
-
-
-@pytest.fixture
-def pool(clips: list[Any], tmp_path: Path) -> ScenePool:
-    pool = ScenePool(tmp_path, capacity=2, device=CPU, seed=0)
-    for clip in clips:
-        pool.add(clip_arrays(clip))
-    return pool
-
-
-def tracker() -> Any:
-    import pftrack.models  # noqa: F401 (registers the components)
-
-    model = build_model(load_config(CONFIG, []).model)
-    load_into(model, str(train.SHIPPED / "f3_demo.pth"))
-    return model.train()
-
-
 def gradients(model: Any, losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     model.zero_grad()
     sum(v for k, v in losses.items() if "loss" in k).backward()  # type: ignore[union-attr]
     return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
-
-
-def both_clips(pool: ScenePool) -> Any:
-    """The pool's two scenes, each once, in order."""
-    while True:
-        drawn = pool.draw(2, 3)
-        if all((drawn.ids[:, b] == pool._ids[b]).all() for b in range(2)):
-            return drawn
 
 
 def test_losses_and_gradients_are_the_packages(clips: list[Any], pool: ScenePool) -> None:
