@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from laboratory.demo_training.batched import BatchedLosses, Clips, Hardships, Tracks
 from laboratory.demo_training.train import CONFIGS, SHIPPED, VISIBILITY, Log, scratch_folder
@@ -114,7 +114,7 @@ def twice(clips: Clips) -> Clips:
 
 
 def steady(
-    model: nn.Module,
+    model: Any,
     pool: Any,
     steps: int,
     shape: tuple[int, int],
@@ -197,7 +197,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=6, help="of a clip")
     parser.add_argument("--rate", type=float, default=6e-5, help="learning rate")
     parser.add_argument("--weight", type=float, default=40.0, help="of growing distances")
-    parser.add_argument("--share", type=float, default=0.7, help="of the new weights in the mean")
+    parser.add_argument("--share", type=float, default=0.5, help="of the new weights in the mean")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--seed", type=int, default=90_000)
     return parser.parse_args()

@@ -31,11 +31,22 @@ class Stage:
 
     Attributes:
         name: of its stamp.  title: what it does.  command: what it runs, in ``code/``.
+        reads: files that it is done again for when their content is another.
     """
 
     name: str
     title: str
     command: list[str]
+    reads: tuple[Path, ...] = ()
+
+    def key(self) -> str:
+        """Digest of what it does: the command, and what is in the files now."""
+        digest = hashlib.sha256(json.dumps(self.command).encode())
+        for path in self.reads:
+            if path.is_file():
+                with path.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
 
 
 def stages(out: Path, scenes: int, image_size: str, iterations: int) -> list[Stage]:
@@ -86,12 +97,14 @@ def stages(out: Path, scenes: int, image_size: str, iterations: int) -> list[Sta
             "evaluate, write the report",
             ["tools/eval.py", str(checkpoint), "--config", f"{CONFIGS}/f3_demo.py"]
             + ["--gpus", str(_gpus()), "--work-dir", str(out / "eval"), "--cfg-options", *dataset],
+            (checkpoint,),
         ),
         Stage(
             "video",
             "draw the tracks",
             ["tools/make_video.py", str(results), "--dataroot", str(data), "--version", MINI]
             + ["--out", str(out / "video")],
+            (results,),
         ),
     ]
 
@@ -108,7 +121,7 @@ def run_demo(out: Path, scenes: int, image_size: str, iterations: int) -> None:
     for number, stage in enumerate(todo, 1):
         print(f"\n[{number}/{len(todo)}] {stage.title}", flush=True)
         stamp = out / ".stages" / f"{stage.name}.json"
-        key = hashlib.sha256(json.dumps(stage.command).encode()).hexdigest()
+        key = stage.key()
         if stamp.is_file() and json.loads(stamp.read_text())["key"] == key:
             print("  done before")
             continue

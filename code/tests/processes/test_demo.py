@@ -51,6 +51,20 @@ def test_a_stage_that_failed_or_changed_is_run_again(story) -> None:
     assert story("") == ["first", "second", "second", "second"]
 
 
+def test_another_checkpoint_is_tracked_with_and_drawn_anew(tmp_path: Path) -> None:
+    checkpoint, results = tmp_path / "f3.pth", tmp_path / "results.json"
+    todo = [Stage("eval", "", ["x"], (checkpoint,)), Stage("video", "", ["x"], (results,))]
+    missing = [stage.key() for stage in todo]
+    checkpoint.write_bytes(b"one")
+    first = [stage.key() for stage in todo]
+    assert first[0] != missing[0] and first[1] == missing[1]
+    checkpoint.write_bytes(b"two")
+    assert todo[0].key() not in (first[0], missing[0])
+    by_name = {stage.name: stage for stage in stages(tmp_path, 3, "160x90", 5)}
+    assert by_name["eval"].reads == (demo.SHIPPED,)
+    assert [path.name for path in by_name["video"].reads] == ["results_nusc.json"]
+
+
 def test_ctrl_c_ends_the_demo_and_the_next_run_continues(story) -> None:
     """A terminal sends the signal to both processes; here the demo's alone has to be enough."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
