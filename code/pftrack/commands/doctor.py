@@ -243,7 +243,7 @@ def data(nuscenes: Path) -> list[Finding]:
             found.append(Finding(name, f"in {root}, with info files"))
     if found:
         return found
-    todo = f"not in {root}: README, 'Real data in five steps' ('make demo' needs none)"
+    todo = f"not in {root}: README, 'Real data in six steps' ('make demo' needs none)"
     return [Finding("nuScenes", todo, "todo")]
 
 
