@@ -89,7 +89,7 @@ class Memory(TorchDispatchMode):
 
 def tracked_frame_launches(config: str, precision: str) -> collections.Counter[str]:
     """Kernels of a tracked frame with live tracks, weights as ``load_tracker`` leaves them."""
-    with _stand_ins("cuda"):
+    with stand_ins("cuda"):
         model, size = _model(config, "cuda")
         model.eval()
         fuse_conv_bn(model)
@@ -106,7 +106,7 @@ def tracked_frame_launches(config: str, precision: str) -> collections.Counter[s
 
 def training_forward_launches(config: str, precision: str) -> collections.Counter[str]:
     """Kernels of the forward pass of a training step; the backward pass needs a real GPU."""
-    with _stand_ins("cuda"):
+    with stand_ins("cuda"):
         model, size = _model(config, "cuda")
         model.train()
         model.grid_mask = None  # drawn on the host, from values
@@ -132,14 +132,14 @@ class StepCost:
     tflop: float
 
 
-def training_step_cost(config: str, precision: str) -> StepCost:
+def training_step_cost(config: str, precision: str, *overrides: str) -> StepCost:
     """Peak memory and arithmetic of a training step: forward, backward, clipping, optimiser.
 
     On fake CPU tensors (the backward pass of fake CUDA ones needs a GPU), with the operations that
     a GPU takes in place of the CPU's: its attention kernels, layer norm in float32.
     """
-    with _stand_ins("cpu"):
-        model, size = _model(config, "cpu")
+    with stand_ins("cpu"):
+        model, size = _model(config, "cpu", *overrides)
         model.train()
         if model.grid_mask is not None:
             model.grid_mask = _FakeMask()
@@ -183,8 +183,8 @@ def _frames(config: str) -> int:
     return int(load_config(_path(config)).data.train.num_frames_per_sample)
 
 
-def _model(config: str, device: str) -> tuple[Any, tuple[int, int]]:
-    cfg = load_config(_path(config))
+def _model(config: str, device: str, *overrides: str) -> tuple[Any, tuple[int, int]]:
+    cfg = load_config(_path(config), list(overrides))
     with torch.device(device):
         model = build_model(cfg.model)
     height, width = cfg.data.train.ida_aug_conf.final_dim
@@ -206,7 +206,7 @@ def _autocast(device: str, precision: str) -> Any:
 
 
 @contextmanager
-def _stand_ins(device: str) -> Iterator[None]:
+def stand_ins(device: str) -> Iterator[None]:
     """Fake tensors, and what takes the place of values read on the host."""
     hooks = ("register_hook", "register_post_accumulate_grad_hook")
     with ExitStack() as stack:

@@ -6,7 +6,7 @@ Counts what autograd keeps (saved-tensor hooks, every storage once, parameters l
 head and of past and future reasoning over three frames. "As published" calls
 torch.nn.MultiheadAttention with its weights returned, as the original code does. The share of the
 attention is what is kept on top of the same network with the attention itself left out. Only shapes
-matter, so nothing is computed: tensors are fake. The image branch is counted with and without
+matter, so nothing is computed: tensors are fake, attention is a GPU's. The image branch is counted with and without
 recomputation, for the estimate of a whole training iteration.
 """
 
@@ -113,13 +113,12 @@ def backbone_bytes(height: int, width: int, precision: Any, recompute: bool) -> 
 @contextmanager
 def _fake_model() -> Iterator[Any]:
     """The model in training mode, with shapes but without values."""
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
+    from laboratory.fake_gpu import stand_ins
     from pftrack.config import load_config
     from pftrack.registry import build_model
 
     cfg = load_config(CONFIG)
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with stand_ins("cpu"):
         yield build_model(cfg.model).train()
 
 

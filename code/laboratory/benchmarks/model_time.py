@@ -59,8 +59,6 @@ def measure(task: str, size: str, precision: str, tracks: int, threads: int) -> 
     """The second repetition of a task in this process."""
     import torch
 
-    from laboratory.measuring.arithmetic import count_flop, matmul_rate
-
     height, width = (int(part) for part in size.split("x"))
     torch.manual_seed(0)
     torch.set_num_threads(threads)
@@ -71,7 +69,11 @@ def measure(task: str, size: str, precision: str, tracks: int, threads: int) -> 
     repeat()
     watch = Stopwatch()
     repeat()
-    cost = watch.cost()  # counting takes memory
+    cost = watch.cost()
+
+    # What counts takes memory itself.
+    from laboratory.measuring.arithmetic import count_flop, matmul_rate
+
     flop = count_flop(repeat)
     least = flop / matmul_rate(precision)
     numbers = {**cost, ARITHMETIC: flop / 1e12, SHARE: least / cost[CPU]}
@@ -83,9 +85,11 @@ def _training(size: tuple[int, int], precision: str, task: str) -> Callable[[], 
 
     from laboratory.synthetic import noise_clip
     from pftrack.config import load_config
+    from pftrack.memory import use_huge_pages
     from pftrack.models.acceleration import precision_context
     from pftrack.registry import build_model
 
+    use_huge_pages()  # as training does
     model = build_model(load_config(CONFIGS[task], ["model.use_grid_mask=False"]).model)
     model.to(memory_format=torch.channels_last)  # the training loop's default
     batch = noise_clip(size, FRAMES[task]).normalized()

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from pftrack.errors import UserError
 
@@ -22,24 +23,43 @@ from pftrack.errors import UserError
 # in every frame.
 GPU_ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
+# A subclass may do more than normalise: timm's have the activation in them.
+PLAIN_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
+
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 PRECISIONS = ("fp32", *DTYPES)
 
 
 def fuse_conv_bn(model: nn.Module) -> int:
-    """Fold every batch norm that follows a convolution into it, in place.
+    """Fold every batch norm that follows a convolution into it, in place; eval mode.
 
     Returns:
         number of batch norms that are gone.
     """
-    from mmcv.cnn import fuse_conv_bn as fuse
+    model.eval()
+    return sum(_fuse_children(module) for module in model.modules())
 
-    def count() -> int:
-        return sum(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
 
-    before = count()
-    fuse(model.eval())
-    return before - count()
+def _fuse_children(module: nn.Module) -> int:
+    """Fold the batch norms among a module's children into the convolutions before them."""
+    folded, conv = 0, None
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.Conv2d):
+            conv = child
+        elif type(child) in PLAIN_NORMS and conv is not None:
+            norm: Any = child
+            conv.weight, conv.bias = fuse_conv_bn_weights(
+                conv.weight,
+                conv.bias,
+                norm.running_mean,
+                norm.running_var,
+                norm.eps,
+                norm.weight,
+                norm.bias,
+            )
+            setattr(module, name, nn.Identity())
+            folded, conv = folded + 1, None
+    return folded
 
 
 def cast_weights(model: nn.Module, precision: str) -> None:

@@ -26,6 +26,7 @@ from pftrack.datasets.frames import FrameArrays, check_shapes, prepare_frame
 from pftrack.datasets.image_settings import ImageSettings
 from pftrack.devices import find_device
 from pftrack.errors import UserError
+from pftrack.memory import return_freed
 from pftrack.models import acceleration
 from pftrack.models.trackers.life_cycle import (
     StreamMemory,
@@ -282,6 +283,7 @@ def load_tracker(
         acceleration.fuse_conv_bn(model)
     acceleration.cast_weights(model, dtype)
     model = model.to(memory_format=torch.channels_last)  # the images' own layout
+    return_freed()  # of each weight there were several
     if static:
         step = StaticStep(
             model,

@@ -10,6 +10,7 @@ from typing import Any
 
 from pftrack.errors import UserError
 from pftrack.locks import check_writable, locked
+from pftrack.memory import use_huge_pages
 from pftrack.training import distributed, launch
 from pftrack.training.checkpoint import NO_SPACE, find_latest
 from pftrack.training.distributed import World
@@ -60,6 +61,7 @@ def run_training(request: Request) -> int:
 
     cfg = load_config(request.config_file, list(request.overrides))
     settings = _with_request(read_settings(cfg), request)
+    use_huge_pages()
     world = distributed.start(request.device, alone=request.dry_run)
     work_dir = request.work_dir or Path(cfg.get("work_dir") or _default_work_dir(request))
     try:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import torch
@@ -140,7 +141,7 @@ class VoVNet(nn.Module):
         out_features: which of ``stem`` (1/4), ``stage2`` (1/4) .. ``stage5`` (1/32) to return.
         frozen_stages: -1: none; 0: the stem; k: also the first k stages, without gradient.
         norm_eval: batch norm uses its running statistics while training too.
-        checkpoint_stages: stages whose blocks are recomputed in the backward pass.
+        checkpoint_stages: which of these are computed again, block by block, in the backward pass.
     """
 
     def __init__(
@@ -159,7 +160,7 @@ class VoVNet(nn.Module):
             )
         if spec_name not in SPECS:
             raise UserError(f"unknown VoVNet spec_name '{spec_name}': one of {', '.join(SPECS)}")
-        unknown = (set(out_features) - {"stem", *STAGES}) | (set(checkpoint_stages) - set(STAGES))
+        unknown = (set(out_features) | set(checkpoint_stages)) - {"stem", *STAGES}
         if unknown:
             raise UserError(f"unknown VoVNet stages {sorted(unknown)}: stem, {', '.join(STAGES)}")
         spec = SPECS[spec_name]
@@ -215,14 +216,17 @@ class VoVNet(nn.Module):
         """Images [B, 3, H, W] to feature maps [B, C, h, w], finest first."""
         limit = self._group_bytes(x)
         outputs = {}
-        groups = [x]
+        groups = iter([x])
         for name in ("stem", *STAGES):
             if limit is not None:
                 groups = _regroup(groups, max(1, int(limit / self._largest_map(name, x))))
-            # Every group goes as soon as it has been read.
-            groups = [self._run_stage(name, groups.pop(0)) for _ in range(len(groups))]
+            # Nothing runs before its output is asked for: of a stage whose maps are not returned,
+            # only those of one group of the next stage exist at a time.
+            groups = map(partial(self._run_stage, name), groups)
             if name in self.out_features:
-                outputs[name] = _cat(groups)
+                maps = list(groups)
+                outputs[name] = _cat(maps)
+                groups = iter(maps)
         return list(outputs.values())
 
     def _group_bytes(self, x: Tensor) -> int | None:
@@ -246,22 +250,51 @@ class VoVNet(nn.Module):
     def _run_stage(self, name: str, x: Tensor) -> Tensor:
         """One stage on some images."""
         recompute = name in self.checkpoint_stages and self.training and torch.is_grad_enabled()
-        for module in getattr(self, name):
-            if recompute and isinstance(module, OSABlock):
-                x = checkpoint(module, x, use_reentrant=False)
+        stage = getattr(self, name)
+        if name == "stem":
+            parts = [list(stage)]
+            # A norm that learns would count the batch twice: the original's stem does not.
+            recompute = recompute and self.norm_eval
+        else:
+            parts = _blocks(stage)
+        for part in parts:
+            if recompute:
+                x = checkpoint(_in_turn, part, x, use_reentrant=False)
             else:
-                x = module(x)
+                x = _in_turn(part, x)
         return x
 
 
-def _regroup(groups: list[Tensor], size: int) -> list[Tensor]:
+def _blocks(stage: nn.Sequential) -> list[list[nn.Module]]:
+    """The modules of a stage in as many parts as it has blocks, pooling with the first."""
+    parts: list[list[nn.Module]] = [[]]
+    for module in stage:
+        if parts[-1] and isinstance(parts[-1][-1], OSABlock):
+            parts.append([])
+        parts[-1].append(module)
+    return parts
+
+
+def _in_turn(modules: Iterable[nn.Module], x: Tensor) -> Tensor:
+    for module in modules:
+        x = module(x)
+    return x
+
+
+def _regroup(groups: Iterator[Tensor], size: int) -> Iterator[Tensor]:
     """The images of ``groups`` [b, C, h, w] in groups of ``size``; smaller ones become one only
     where whole ones fit."""
-    images = len(groups[0])
-    if images > size:
-        return [part for group in groups for part in group.split(size)]
-    several = size // images
-    return [_cat(groups[i : i + several]) for i in range(0, len(groups), several)]
+    waiting: list[Tensor] = []
+    for group in groups:
+        if len(group) > size:
+            yield from group.split(size)
+            continue
+        waiting.append(group)
+        if len(waiting) >= size // len(waiting[0]):
+            yield _cat(waiting)
+            waiting = []
+    if waiting:
+        yield _cat(waiting)
 
 
 def _cat(groups: list[Tensor]) -> Tensor:
@@ -271,9 +304,9 @@ def _cat(groups: list[Tensor]) -> Tensor:
 
 @MODELS.register_module()
 class VoVNetCP(VoVNet):
-    """:class:`VoVNet` that recomputes every block in the backward pass (same state dict)."""
+    """:class:`VoVNet` that recomputes stem and blocks in the backward pass (same state dict)."""
 
     def __init__(
-        self, spec_name: str, checkpoint_stages: Sequence[str] = STAGES, **kwargs: Any
+        self, spec_name: str, checkpoint_stages: Sequence[str] = ("stem", *STAGES), **kwargs: Any
     ) -> None:
         super().__init__(spec_name, checkpoint_stages=checkpoint_stages, **kwargs)

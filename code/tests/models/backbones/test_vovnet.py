@@ -61,6 +61,51 @@ def test_recomputed_blocks_give_the_same_gradients() -> None:
     torch.testing.assert_close(gradient(), recomputed)
 
 
+def test_what_is_recomputed_is_not_kept() -> None:
+    torch.manual_seed(0)
+    model = VoVNetCP(SMALL, out_features=("stage3",)).train()
+    image = torch.randn(2, 3, 32, 32)
+
+    def kept() -> int:
+        entries = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor: entries.append(tensor.numel()), lambda nothing: nothing
+        ):
+            model(image)
+        return sum(entries)
+
+    blocks = {"stage2", "stage3"}
+    model.checkpoint_stages = frozenset()
+    everything = kept()
+    model.checkpoint_stages = frozenset(blocks)
+    without_blocks = kept()
+    model.checkpoint_stages = frozenset({"stem", *blocks})
+    assert kept() < without_blocks / 2 < everything / 2
+
+
+def test_norms_of_a_recomputed_stem_count_a_batch_once() -> None:
+    model = VoVNetCP(SMALL, out_features=("stage2",), norm_eval=False).train()
+    model(torch.randn(2, 3, 32, 32))[0].sum().backward()
+    counts = [int(m.num_batches_tracked) for m in model.stem.modules() if hasattr(m, "running_var")]
+    assert counts == [1, 1, 1]
+
+
+def test_a_group_goes_through_the_stages_before_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So that of the largest maps one group's exist at a time."""
+    monkeypatch.setattr(vovnet, "GROUP_BYTES", 1)
+    model, order = VoVNet(SMALL, out_features=("stage3", "stage4")).eval(), []
+    for name in ("stem", "stage2", "stage3", "stage4"):
+        last = getattr(model, name)[-1]
+        last.register_forward_hook(lambda *_, name=name: order.append(name))
+    with torch.no_grad():
+        model(torch.randn(2, 3, 64, 96))
+    # All of stage 3 is there before stage 4: it is returned.
+    first = ["stem", "stage2", "stage3"]
+    assert order == [*first, *first, "stage4", "stage4"]
+
+
 def test_images_in_groups_give_the_same_maps_and_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     model = VoVNetCP(SMALL, out_features=("stage2", "stage5")).train()
