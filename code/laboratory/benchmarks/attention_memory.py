@@ -6,8 +6,8 @@ Counts what autograd keeps (saved-tensor hooks, every storage once, parameters l
 head and of past and future reasoning over three frames. "As published" calls
 torch.nn.MultiheadAttention with its weights returned, as the original code does. The share of the
 attention is what is kept on top of the same network with the attention itself left out. Only shapes
-matter, so nothing is computed: tensors are fake, attention is a GPU's. The image branch is counted with and without
-recomputation, for the estimate of a whole training iteration.
+matter, so nothing is computed: tensors are fake, attention is a GPU's. The image branch is counted
+with and without recomputation, for the estimate of a whole training iteration.
 """
 
 from __future__ import annotations
