@@ -99,16 +99,16 @@ def normalize_images(
     img: Tensor, img_shape: tuple[int, int], mean: Sequence[float], std: Sequence[float]
 ) -> Tensor:
     """(x - mean) / std of uint8 images [..., 3, H, W], float32, zero outside ``img_shape``."""
-    pixels = img.float()
+    pixels = img.to(torch.float32, copy=True)  # changed in place: every new map costs its pages
     offset, scale = (
         constant(values, pixels.dtype, pixels.device)[:, None, None]
         for values in (tuple(mean), tuple(1.0 / s for s in std))
     )
-    normal = (pixels - offset) * scale
+    pixels.sub_(offset).mul_(scale)
     (h, w), (height, width) = img_shape, img.shape[-2:]
     if (h, w) == (height, width):
-        return normal
-    return F.pad(normal[..., :h, :w], (0, width - w, 0, height - h))
+        return pixels
+    return F.pad(pixels[..., :h, :w], (0, width - w, 0, height - h))
 
 
 @dataclass

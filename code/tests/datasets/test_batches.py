@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Subset
 from pftrack.datasets.build import build_dataset
 from pftrack.datasets.collate import collate_clips
 from pftrack.errors import UserError
-from pftrack.structures import ClipBatch
+from pftrack.structures import ClipBatch, normalize_images
 
 IDA = {"final_dim": (72, 184), "H": 225, "W": 400, "resize_lim": (0.47, 0.6)}
 
@@ -106,3 +106,12 @@ def test_mmdet3d_builds_our_dataset(cfg: dict[str, Any]) -> None:
 
     dataset = mmdet3d_datasets.build_dataset(dict(cfg["data"]["val"], test_mode=True))
     assert type(dataset).__name__ == "NuScenesTrackingDataset" and len(dataset) == 6
+
+
+def test_normalising_leaves_its_images_as_they_are() -> None:
+    for dtype in (torch.uint8, torch.float32):
+        images = torch.full((1, 3, 4, 6), 100, dtype=dtype)
+        normal = normalize_images(images, (3, 5), (100.0, 99.0, 98.0), (1.0, 2.0, 4.0))
+        assert (images == 100).all() and normal.dtype == torch.float32
+        assert normal[0, :, 2, 4].tolist() == [0.0, 0.5, 0.5]
+        assert not normal[..., 3, :].any() and not normal[..., 5].any()
