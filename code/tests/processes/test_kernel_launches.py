@@ -5,11 +5,8 @@ BEFORE: the counts when casts, losses of all layers and encodings were not yet d
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from typing import Any
-
 import pytest
+from another_process import in_another_process
 
 from laboratory import fake_gpu
 
@@ -18,11 +15,6 @@ BEFORE = {
     ("tracked_frame_launches", "detr3d/f3_q500_1600x640", "fp16"): 2211,
     ("training_forward_launches", "petr/f3_q500_800x320", "bf16"): 5166,
 }
-
-
-def in_another_process(function: Any, *args: Any) -> Any:
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *args).result()
 
 
 @pytest.mark.parametrize("case", BEFORE, ids=lambda case: "-".join(case))
