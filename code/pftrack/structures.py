@@ -98,8 +98,8 @@ class FrameBatch:
 def normalize_images(
     img: Tensor, img_shape: tuple[int, int], mean: Sequence[float], std: Sequence[float]
 ) -> Tensor:
-    """(x - mean) / std of uint8 images [..., 3, H, W], float32, zero outside ``img_shape``."""
-    pixels = img.to(torch.float32, copy=True)  # changed in place: every new map costs its pages
+    """(x - mean) / std of uint8 or float32 images [..., 3, H, W], zero outside ``img_shape``."""
+    pixels = img.clone() if img.is_floating_point() else img.float()  # changed in place
     offset, scale = (
         constant(values, pixels.dtype, pixels.device)[:, None, None]
         for values in (tuple(mean), tuple(1.0 / s for s in std))
