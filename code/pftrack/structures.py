@@ -101,10 +101,15 @@ def normalize_images(
     """(x - mean) / std of uint8 or float32 images [..., 3, H, W], zero outside ``img_shape``."""
     pixels = img.clone() if img.is_floating_point() else img.float()  # changed in place
     offset, scale = (
-        constant(values, pixels.dtype, pixels.device)[:, None, None]
+        constant(values, pixels.dtype, pixels.device)
         for values in (tuple(mean), tuple(1.0 / s for s in std))
     )
-    pixels.sub_(offset).mul_(scale)
+    rows = pixels.movedim(-3, -1)
+    if pixels.device.type == "cpu" and rows.is_contiguous():  # as the loader leaves its images
+        # A whole row at a time: three channels are too few for the processor's vectors.
+        rows.flatten(-2).sub_(offset.repeat(img.shape[-1])).mul_(scale.repeat(img.shape[-1]))
+    else:
+        pixels.sub_(offset[:, None, None]).mul_(scale[:, None, None])
     (h, w), (height, width) = img_shape, img.shape[-2:]
     if (h, w) == (height, width):
         return pixels

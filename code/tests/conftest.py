@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch is imported anywhere: tests share few cores with the processes they start.
@@ -86,3 +87,14 @@ def demo_infos(demo_data: Path) -> dict[str, Path]:
 
     train, val = convert_folder(demo_data, "v1.0-mini", demo_data.parent)
     return {"train": train, "val": val}
+
+
+@pytest.fixture
+def without_tf32() -> Iterator[None]:
+    """A GPU multiplies and convolves float32 in all its digits, for this test alone."""
+    import torch
+
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before

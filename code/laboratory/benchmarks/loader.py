@@ -59,6 +59,9 @@ def run(argv: list[str]) -> list[Row]:
     import cv2
     import torch
 
+    from pftrack.memory import use_huge_pages
+
+    use_huge_pages()  # as training does
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     count = FRAMES * CAMERAS

@@ -99,9 +99,11 @@ def gpu_tests(setting: Setting) -> Result:
     options = "-m gpu -o addopts=--import-mode=importlib -p no:cacheprovider -q"
     command = [sys.executable, "-m", "pytest", *options.split(), "tests/gpu", "tests/tracking"]
     run = subprocess.run(command, cwd=CODE, capture_output=True, text=True, check=False)
-    summary = (run.stdout.strip().splitlines() or [run.stderr.strip()[-200:]])[-1]
-    result = Result({"pytest": summary})
-    result.demand(run.returncode == 0 or not setting.on_gpu, summary)
+    lines = run.stdout.strip().splitlines() or [run.stderr.strip()[-200:]]
+    result = Result({"pytest": lines[-1]})
+    failed = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
+    for problem in failed or lines[-1:]:
+        result.demand(run.returncode == 0 or not setting.on_gpu, problem)
     return result
 
 

@@ -6,10 +6,15 @@ Rerun is large and an optional group of the lock (docker/rerun.in), so it is imp
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
@@ -21,6 +26,7 @@ from pftrack.errors import UserError
 from pftrack.extras import require
 from pftrack.files import atomic_path
 from pftrack.frames import Frame
+from pftrack.processes import end_with_parent
 from pftrack.visualization.rig import camera_names, layout
 from pftrack.visualization.scenes import SceneFrames
 from pftrack.visualization.trails import History, track_color
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
     from rerun import RecordingStream
 
 _APPLICATION = "pftrack"
+_HERE = "127.0.0.1"
 _NAMES = ("tracks", "against")
 _ELSEWHERE = "'make video FORMAT=rrd' writes files that it opens elsewhere"
 _TRUTH = (235, 235, 235)
@@ -61,6 +68,11 @@ def write_rrd(
         stream.disconnect()
 
 
+def has_screen() -> bool:
+    """Whether a window can open here."""
+    return sys.platform != "linux" or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
+
+
 def open_viewer(
     scenes: Sequence[SceneFrames],
     layers: Sequence[Mapping[str, Boxes]],
@@ -74,8 +86,6 @@ def open_viewer(
         UserError: the viewer cannot start here.
     """
     rerun = require_rerun()
-    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
-        raise UserError(f"no screen here (DISPLAY is not set): {_ELSEWHERE}")
     for number, scene in enumerate(scenes):
         stream = rerun.RecordingStream(_APPLICATION, recording_id=scene.name)
         try:
@@ -86,7 +96,56 @@ def open_viewer(
             send_scene(stream, scene, layers, min_score, truth, max_frames)
             stream.flush()
         except RuntimeError as error:
-            raise UserError(f"Rerun's viewer does not answer; {_ELSEWHERE}") from error
+            raise UserError(
+                "Rerun's viewer does not answer: --browser serves it to a browser instead"
+            ) from error
+
+
+def serve_viewer(
+    scenes: Sequence[SceneFrames],
+    layers: Sequence[Mapping[str, Boxes]],
+    min_score: float,
+    truth: bool,
+    max_frames: int | None = None,
+    port: int = 9090,
+) -> None:
+    """Serve Rerun's viewer with the scenes to browsers of this machine, until Ctrl-C.
+
+    Args:
+        port: of the page, on 127.0.0.1; the scenes come from the next one.
+
+    Raises:
+        UserError: a port is taken, or the viewer ends by itself.
+    """
+    require_rerun()
+    for number in (port, port + 1):
+        _demand_free(number)
+    with tempfile.TemporaryDirectory(prefix="pftrack_view_") as folder:
+        files = [Path(folder) / f"{number:04d}.rrd" for number in range(len(scenes))]
+        for file, scene in zip(files, scenes, strict=True):
+            write_rrd(file, scene, layers, min_score, truth, max_frames)
+        command = [sys.executable, "-m", "rerun", "--serve-web", "--bind", _HERE]
+        command += ["--web-viewer-port", str(port), "--port", str(port + 1)]
+        command += ["--server-memory-limit", "50%"]  # what does not fit is missing, oldest first
+        quiet = {"RUST_LOG": "warn", **os.environ}
+        source = quote(f"rerun+http://{_HERE}:{port + 1}/proxy", safe="")
+        print(f"Rerun: http://{_HERE}:{port}/?url={source}   (Ctrl-C ends it)", flush=True)
+        with suppress(KeyboardInterrupt):
+            status = subprocess.run(
+                [*command, *files], env=quiet, check=False, preexec_fn=end_with_parent
+            ).returncode
+            raise UserError(f"Rerun's viewer ended by itself with status {status}; {_ELSEWHERE}")
+
+
+def _demand_free(port: int) -> None:
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((_HERE, port))
+        except OSError as error:
+            raise UserError(
+                f"port {port} of {_HERE} is taken (the viewer needs two): --port names others"
+            ) from error
 
 
 def send_scene(

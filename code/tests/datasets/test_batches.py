@@ -115,3 +115,15 @@ def test_normalising_leaves_its_images_as_they_are() -> None:
         assert (images == 100).all() and normal.dtype == torch.float32
         assert normal[0, :, 2, 4].tolist() == [0.0, 0.5, 0.5]
         assert not normal[..., 3, :].any() and not normal[..., 5].any()
+
+
+def test_normalising_is_the_same_in_every_layout_and_precision() -> None:
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2, 5, 7, 3), generator=draw, dtype=torch.uint8).movedim(-1, -3)
+    mean, std = (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)
+    scale = torch.tensor([1 / s for s in std])[:, None, None]
+    expected = (images.float() - torch.tensor(mean)[:, None, None]) * scale
+    for given in (images, images.contiguous(), images.float()):
+        assert torch.equal(normalize_images(given, (5, 7), mean, std), expected)
+    double = normalize_images(images.double(), (5, 7), mean, std)
+    assert double.dtype == torch.float64 and torch.allclose(double.float(), expected, atol=1e-6)

@@ -9,16 +9,7 @@ import pytest
 import torch
 from tiny_tracker import clip, tiny_tracker
 
-from pftrack.training.process import allow_tf32
-
-pytestmark = pytest.mark.gpu
-
-
-@pytest.fixture(autouse=True)
-def all_digits():
-    allow_tf32(False)
-    yield
-    allow_tf32(True)
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("without_tf32")]
 
 
 def test_losses_and_gradients_are_the_cpus():

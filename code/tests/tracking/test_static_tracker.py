@@ -77,9 +77,9 @@ def test_what_a_machine_cannot_do_is_said(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("without_tf32")  # with it 1e-4 between kernels
 @pytest.mark.parametrize("compile", [False, True])
-def test_one_cuda_graph_for_each_frame(compile: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # else 1e-4 between kernels
+def test_one_cuda_graph_for_each_frame(compile: bool) -> None:
     ordinary, static = pair("cuda", compile=compile, cuda_graph=True)
     assert same(ordinary, static) > len(SCENE)
     static.reset()

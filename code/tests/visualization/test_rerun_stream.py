@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from pftrack import geometry
+from pftrack.commands import view
 from pftrack.errors import UserError
 from pftrack.visualization import rerun_stream
 from pftrack.visualization.scenes import load_split
@@ -76,13 +78,52 @@ def test_file_is_one_that_rerun_reads(demo_data: Path, demo_infos: dict, tmp_pat
     assert "/world/truth" not in done.stdout
 
 
-def test_without_a_screen_the_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("rerun", reason="Rerun is an optional part: make setup ARGS=rerun")
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch, demo_data: Path, demo_infos: dict) -> list[list[str]]:
+    """Commands that would have started the viewer; without a screen, with or without Rerun."""
+    commands: list[list[str]] = []
+
+    def run(command: list[str | Path], **_: object) -> object:
+        commands.append([str(word) for word in command])
+        assert all(Path(word).read_text() == "scene" for word in command if "rrd" in str(word))
+        raise KeyboardInterrupt  # Ctrl-C
+
+    monkeypatch.setattr(rerun_stream, "require_rerun", lambda: None)
+    monkeypatch.setattr(rerun_stream, "write_rrd", lambda path, *_: path.write_text("scene"))
+    monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(sys, "platform", "linux")
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(UserError, match=r"no screen here.*FORMAT=rrd"):
-        rerun_stream.open_viewer([], [], 0.2, True)
+    monkeypatch.setattr(sys, "argv", ["view.py", "truth", "--dataroot", str(demo_data)])
+    return commands
+
+
+def test_without_a_screen_a_browser_of_this_machine_is_served(
+    served: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    sys.argv += ["--port", str(port)]
+    assert view.main() == 0
+    (command,) = served
+    assert command[command.index("--bind") + 1] == "127.0.0.1"
+    assert command[command.index("--web-viewer-port") + 1] == str(port)
+    files = [word for word in command if word.endswith(".rrd")]
+    assert len(files) == 1 and not Path(files[0]).parent.exists()
+    source = f"rerun%2Bhttp%3A%2F%2F127.0.0.1%3A{port + 1}%2Fproxy"
+    assert f"http://127.0.0.1:{port}/?url={source} " in capsys.readouterr().out
+
+
+def test_a_taken_port_is_named_before_anything_is_written(served: list[list[str]]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        sys.argv += ["--port", str(port)]
+        with pytest.raises(UserError, match=f"port {port} of 127.0.0.1 is taken.*--port"):
+            view.main()
+    assert served == []
 
 
 def test_without_rerun_the_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

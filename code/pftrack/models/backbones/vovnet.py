@@ -25,7 +25,7 @@ from pftrack.registry import MODELS
 
 STAGES = ("stage2", "stage3", "stage4", "stage5")
 # On a CPU a larger map is fresh memory in every block, and costs its pages as well as its cache.
-GROUP_BYTES = 32 << 20
+GROUP_BYTES = 16 << 20
 # Of an exported graph, where every group is as many operators more: what fits beside the weights.
 EXPORTED_GROUP_BYTES = 200 << 20
 

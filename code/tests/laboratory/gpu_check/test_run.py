@@ -73,3 +73,17 @@ def test_on_a_gpu_all_nine_configurations_run_in_three_precisions():
         for precision in ("fp32", "fp16", "bf16"):
             assert f"train {config} {precision}" in names
     assert len(run.PUBLISHED) == 9
+
+
+def test_the_tests_that_fail_on_a_gpu_are_named(monkeypatch):
+    failed = "FAILED tests/gpu/test_a.py::test_b - assert 1 == 2"
+    output = f"..F\n{failed}\n1 failed, 2 passed in 3s\n"
+    monkeypatch.setattr(
+        run.subprocess,
+        "run",
+        lambda command, **_: run.subprocess.CompletedProcess(command, 1, output, ""),
+    )
+    result = run.gpu_tests(Setting(torch.device("cuda")))
+    assert result.values == {"pytest": "1 failed, 2 passed in 3s"}
+    assert result.problems == [failed]
+    assert run.gpu_tests(SETTING).problems == []  # without a GPU they are skipped
