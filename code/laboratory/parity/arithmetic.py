@@ -25,8 +25,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from pftrack.geometry import change_lidar_frame
-from pftrack.models.box_coder import denormalize_points, inverse_sigmoid
 from pftrack.models.backbones import vovnet
+from pftrack.models.box_coder import denormalize_points, inverse_sigmoid
 from pftrack.models.dense_heads import base
 from pftrack.models.dense_heads.detr3d_head import DETR3DCamTrackingHead
 from pftrack.models.layers.attention import MultiheadAttention
