@@ -124,7 +124,9 @@ def serve_viewer(
         files = [Path(folder) / f"{number:04d}.rrd" for number in range(len(scenes))]
         for file, scene in zip(files, scenes, strict=True):
             write_rrd(file, scene, layers, min_score, truth, max_frames)
-        command = [sys.executable, "-m", "rerun", "--serve-web", "--bind", _HERE]
+        # The program itself: 'python -m rerun' starts it as a child, which would outlive this.
+        program = Path(require("rerun_cli", "rerun", "Rerun's viewer").__file__).with_name("rerun")
+        command = [str(program), "--serve-web", "--bind", _HERE]
         command += ["--web-viewer-port", str(port), "--port", str(port + 1)]
         command += ["--server-memory-limit", "50%"]  # what does not fit is missing, oldest first
         quiet = {"RUST_LOG": "warn", **os.environ}

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -89,6 +90,7 @@ def served(monkeypatch: pytest.MonkeyPatch, demo_data: Path, demo_infos: dict) -
         raise KeyboardInterrupt  # Ctrl-C
 
     monkeypatch.setattr(rerun_stream, "require_rerun", lambda: None)
+    monkeypatch.setattr(rerun_stream, "require", lambda *_: SimpleNamespace(__file__="/there/x.py"))
     monkeypatch.setattr(rerun_stream, "write_rrd", lambda path, *_: path.write_text("scene"))
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(sys, "platform", "linux")
@@ -107,6 +109,7 @@ def test_without_a_screen_a_browser_of_this_machine_is_served(
     sys.argv += ["--port", str(port)]
     assert view.main() == 0
     (command,) = served
+    assert command[0] == "/there/rerun"
     assert command[command.index("--bind") + 1] == "127.0.0.1"
     assert command[command.index("--web-viewer-port") + 1] == str(port)
     files = [word for word in command if word.endswith(".rrd")]
