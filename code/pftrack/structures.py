@@ -98,7 +98,7 @@ class FrameBatch:
 def normalize_images(
     img: Tensor, img_shape: tuple[int, int], mean: Sequence[float], std: Sequence[float]
 ) -> Tensor:
-    """(x - mean) / std of images [..., 3, H, W], zero outside ``img_shape``; bytes become float32."""
+    """(x - mean) / std of images [..., 3, H, W], zero outside ``img_shape``; float32 of bytes."""
     pixels = img.clone() if img.is_floating_point() else img.float()  # changed in place
     offset, scale = (
         constant(values, pixels.dtype, pixels.device)
