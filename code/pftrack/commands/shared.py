@@ -45,7 +45,8 @@ def add_job_options(parser: argparse.ArgumentParser, gpus: int = 1) -> None:
         "--fuse-conv-bn",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="fold batch norms into convolutions: faster, other last digits",
+        help="fold batch norms into convolutions; on a CPU in fp32 compute large convolutions with "
+        "fewer products: faster, other last digits",
     )
     parser.add_argument("--compile", action="store_true", help="torch.compile, slow to start")
     parser.add_argument("--keep-scenes", action="store_true", help="keep the files of each scene")

@@ -28,6 +28,7 @@ from pftrack.devices import find_device
 from pftrack.errors import UserError
 from pftrack.memory import return_freed
 from pftrack.models import acceleration
+from pftrack.models.layers.winograd import use_winograd
 from pftrack.models.trackers.life_cycle import (
     StreamMemory,
     Thresholds,
@@ -252,7 +253,8 @@ def load_tracker(
         checkpoint: a file (weights only, never code), or what it holds; None: random weights.
         device: "cuda", "cuda:1", "cpu"; "auto": a GPU where there is one.
         dtype: fp32, fp16 or bf16.
-        fuse_conv_bn: fold batch norms into their convolutions: faster, other last digits.
+        fuse_conv_bn: fold batch norms into their convolutions, and compute large 3x3 convolutions
+            with fewer products on a CPU in fp32 (not in a static step): faster, other last digits.
         compile: compile backbone, neck and head, of a static tracker the whole step as one graph;
             the first frames are slow. None: only a static tracker.
         static: run the step of fixed shapes (:class:`StaticStep`), for the same tracks.
@@ -281,6 +283,8 @@ def load_tracker(
     acceleration.precision_context(dtype, target)  # refuses what the device cannot do
     if fuse_conv_bn:
         acceleration.fuse_conv_bn(model)
+        if target.type == "cpu" and not static:
+            use_winograd(model)
     acceleration.cast_weights(model, dtype)
     model = model.to(memory_format=torch.channels_last)  # the images' own layout
     return_freed()  # of each weight there were several

@@ -29,7 +29,8 @@ class InferenceJob:
             (:mod:`pftrack.nuscenes.splits`).
         task: ``tracking``, or ``detection``: every frame on its own, all ten classes.
         precision: ``fp32``, ``fp16`` or ``bf16``.
-        fuse_conv_bn: fold batch norms into the convolutions before them.
+        fuse_conv_bn: fold batch norms into the convolutions before them, and compute large ones
+            with fewer products on a CPU in fp32.
         compile: run the network through ``torch.compile``.
         section: of ``data`` in the configuration that describes the split; None: that of its name.
         engine: what runs the network: ``torch``; ``static``: PyTorch with the step of fixed shapes;

@@ -8,6 +8,7 @@ from street_frames import config, frame
 from pftrack import Tracker, load_tracker
 from pftrack.datasets.image_settings import ImageSettings
 from pftrack.errors import UserError
+from pftrack.models.layers.winograd import WinogradConv2d
 from pftrack.structures import TRACKING_CLASSES
 
 
@@ -136,3 +137,13 @@ def test_matrices_of_another_shape(tracker):
     wrong.intrinsics = wrong.intrinsics[:5]
     with pytest.raises(UserError, match="intrinsics has the shape"):
         tracker.step(wrong)
+
+
+@pytest.mark.parametrize(
+    ("options", "replaced"),
+    [({}, True), ({"fuse_conv_bn": False}, False), ({"static": True, "compile": False}, False)],
+)
+def test_large_convolutions_take_fewer_products_where_norms_are_folded(options, replaced):
+    tracker = load_tracker(config(), device="cpu", **options)
+    model = tracker.static_step if "static" in options else tracker.model
+    assert any(isinstance(m, WinogradConv2d) for m in model.modules()) == replaced

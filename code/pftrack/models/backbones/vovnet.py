@@ -95,7 +95,8 @@ class EffectiveSE(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, h, w] -> [B, C, h, w]"""
-        return x * (F.relu6(self.fc(x.mean((2, 3), keepdim=True)) + 3.0) / 6.0)
+        gate = F.relu6(self.fc(x.mean((2, 3), keepdim=True)) + 3.0) / 6.0
+        return x * gate if torch.is_grad_enabled() else x.mul_(gate)
 
 
 class OSABlock(nn.Module):
@@ -116,20 +117,51 @@ class OSABlock(nn.Module):
             self.layers.append(_sequential(conv(f"{name}_{i}", chain_ch, conv_ch)))
             chain_ch = conv_ch
         fused = in_ch + spec.layer_per_block * conv_ch
+        self.widths = [in_ch] + [conv_ch] * spec.layer_per_block
         self.concat = _sequential(conv_bn(f"{name}_concat", fused, out_ch, kernel=1))
         self.ese = EffectiveSE(out_ch)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, in_ch, h, w] -> [B, out_ch, h, w]"""
-        outputs = [x]
-        link = self.conv_reduction(x) if hasattr(self, "conv_reduction") else x
-        for layer in self.layers:
-            link = layer(link)
-            outputs.append(link)
-        fused = torch.cat(outputs, dim=1)
-        del outputs, link  # the largest maps of all: without gradients nothing needs them twice
+    def forward(self, x: Tensor, workspace: Workspace | None = None) -> Tensor:
+        """[B, in_ch, h, w] -> [B, out_ch, h, w]; without gradients in a given workspace."""
+        maps = self._chain(x)
+        if workspace is None:
+            fused = torch.cat(list(maps), dim=1)
+        else:
+            fused = workspace.take(x, sum(self.widths))
+            # Each is in its place before the next one is computed.
+            for place, part in zip(fused.split(self.widths, dim=1), maps, strict=True):
+                place.copy_(part)
         out = self.ese(self.concat(fused))
-        return out + x if self.identity else out
+        if not self.identity:
+            return out
+        return out + x if torch.is_grad_enabled() else out.add_(x)
+
+    def _chain(self, x: Tensor) -> Iterator[Tensor]:
+        """The input and what each convolution makes of the one before it."""
+        yield x
+        if hasattr(self, "conv_reduction"):
+            x = self.conv_reduction(x)
+        for layer in self.layers:
+            x = layer(x)
+            yield x
+
+
+class Workspace:
+    """Memory for one large tensor at a time; the next one overwrites it."""
+
+    def __init__(self) -> None:
+        self._memory: Tensor | None = None
+
+    def take(self, like: Tensor, channels: int) -> Tensor:
+        """[B, channels, h, w] in the layout of a map ``like`` [B, c, h, w], not initialised."""
+        batch, _, height, width = like.shape
+        size = batch * channels * height * width
+        memory = self._memory
+        if memory is None or memory.dtype != like.dtype or memory.numel() < size:
+            self._memory = memory = like.new_empty(size)
+        if like.is_contiguous(memory_format=torch.channels_last):
+            return memory[:size].view(batch, height, width, channels).permute(0, 3, 1, 2)
+        return memory[:size].view(batch, channels, height, width)
 
 
 @MODELS.register_module()
@@ -215,6 +247,8 @@ class VoVNet(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """Images [B, 3, H, W] to feature maps [B, C, h, w], finest first."""
         limit = self._group_bytes(x)
+        alone = not (torch.is_grad_enabled() or torch.compiler.is_compiling())
+        workspace = Workspace() if alone else None
         outputs = {}
         groups = iter([x])
         for name in ("stem", *STAGES):
@@ -222,7 +256,7 @@ class VoVNet(nn.Module):
                 groups = _regroup(groups, max(1, int(limit / self._largest_map(name, x))))
             # Nothing runs before its output is asked for: of a stage whose maps are not returned,
             # only those of one group of the next stage exist at a time.
-            groups = map(partial(self._run_stage, name), groups)
+            groups = map(partial(self._run_stage, name, workspace), groups)
             if name in self.out_features:
                 maps = list(groups)
                 outputs[name] = _cat(maps)
@@ -247,7 +281,7 @@ class VoVNet(nn.Module):
         entry = 2 if half else x.element_size()
         return self._entries[name] * math.prod(x.shape[-2:]) * entry
 
-    def _run_stage(self, name: str, x: Tensor) -> Tensor:
+    def _run_stage(self, name: str, workspace: Workspace | None, x: Tensor) -> Tensor:
         """One stage on some images."""
         recompute = name in self.checkpoint_stages and self.training and torch.is_grad_enabled()
         stage = getattr(self, name)
@@ -261,7 +295,7 @@ class VoVNet(nn.Module):
             if recompute:
                 x = checkpoint(_in_turn, part, x, use_reentrant=False)
             else:
-                x = _in_turn(part, x)
+                x = _in_turn(part, x, workspace)
         return x
 
 
@@ -275,9 +309,9 @@ def _blocks(stage: nn.Sequential) -> list[list[nn.Module]]:
     return parts
 
 
-def _in_turn(modules: Iterable[nn.Module], x: Tensor) -> Tensor:
+def _in_turn(modules: Iterable[nn.Module], x: Tensor, workspace: Workspace | None = None) -> Tensor:
     for module in modules:
-        x = module(x)
+        x = module(x, workspace) if isinstance(module, OSABlock) else module(x)
     return x
 
 

@@ -46,6 +46,23 @@ def test_gate_by_hand() -> None:
     assert out[0, :, 0, 0].tolist() == [0.5, 1.0]  # relu6(0 + 3) / 6 and relu6(13) / 6
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_maps_written_side_by_side_are_those_that_are_concatenated(
+    layout: torch.memory_format,
+) -> None:
+    """Without gradients blocks share one workspace: every stage at once, groups of images too."""
+    torch.manual_seed(0)
+    stages = ("stem", "stage2", "stage3", "stage4", "stage5")
+    model = VoVNet("V-39-eSE", out_features=stages).eval().to(memory_format=layout)
+    images = torch.randn(3, 3, 64, 96).to(memory_format=layout)
+    expected = [m.detach() for m in model(images)]
+    with torch.no_grad():
+        found = model(images)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert torch.equal(ours, theirs)
+    assert torch.equal(found[1], model(images)[1])  # nothing overwrote what was returned
+
+
 def test_recomputed_blocks_give_the_same_gradients() -> None:
     torch.manual_seed(0)
     model = VoVNetCP(SMALL, out_features=("stage3",)).train()
