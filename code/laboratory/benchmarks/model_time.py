@@ -87,11 +87,13 @@ def _training(size: tuple[int, int], precision: str, task: str) -> Callable[[], 
     from pftrack.config import load_config
     from pftrack.memory import use_huge_pages
     from pftrack.models.acceleration import precision_context
+    from pftrack.models.layers.winograd import use_winograd
     from pftrack.registry import build_model
 
     use_huge_pages()  # as training does
     model = build_model(load_config(CONFIGS[task], ["model.use_grid_mask=False"]).model)
     model.to(memory_format=torch.channels_last)  # the training loop's default
+    use_winograd(model)
     batch = noise_clip(size, FRAMES[task]).normalized()
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=1e-6, weight_decay=0.01)

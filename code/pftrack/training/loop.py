@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from pftrack.checkpoints.reading import load_checkpoint_file, load_into
 from pftrack.errors import UserError
 from pftrack.models.acceleration import compile_modules, precision_context
+from pftrack.models.layers.winograd import use_winograd
 from pftrack.structures import ClipBatch
 from pftrack.training import checkpoint as ckpt
 from pftrack.training import distributed
@@ -82,6 +83,8 @@ class Trainer:
         self.model = job.model.to(world.device)
         if settings.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if world.device.type == "cpu":
+            use_winograd(self.model)
         self.optimizer = build_optimizer(self.model, settings.optimizer)
         self.parameters = [p for g in self.optimizer.param_groups for p in g["params"]]
         self.scaler = LossScaler(settings, world.device)

@@ -13,10 +13,13 @@ infinity; with these the sums' rounding is 2.4 instead of 3.6 times that of a di
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn.grad import conv2d_weight
 
 ROWS = 4  # of the output, from ROWS + 2 of the input
 A, B = 0.75, 1.5  # the points are 0, A, -A, B, -B, infinity
@@ -34,8 +37,31 @@ class WinogradConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, h, w] -> [B, O, h, w]"""
         if _possible(x, self.weight):
-            return winograd_conv2d(x, self.weight, self.bias)
+            return _Convolution.apply(x, self.weight, self.bias)
         return super().forward(x)
+
+
+class _Convolution(torch.autograd.Function):
+    """:func:`winograd_conv2d` with gradients; that of the input is such a convolution again."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """[B, C, h, w] -> [B, O, h, w]"""
+        ctx.save_for_backward(x, weight)
+        return winograd_conv2d(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of the three inputs, where they are needed."""
+        x, weight = ctx.saved_tensors
+        of_x, of_weight, of_bias = ctx.needs_input_grad
+        turned = weight.flip(2, 3).transpose(0, 1)
+        return (
+            winograd_conv2d(gradient, turned) if of_x else None,
+            conv2d_weight(x, weight.shape, gradient, padding=1) if of_weight else None,
+            gradient.sum((0, 2, 3)) if of_bias else None,
+        )
 
 
 def use_winograd(model: nn.Module) -> int:
@@ -63,7 +89,7 @@ def use_winograd(model: nn.Module) -> int:
 
 
 def winograd_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``F.conv2d(x, weight, bias, padding=1)`` but for rounding, without a gradient.
+    """``F.conv2d(x, weight, bias, padding=1)`` but for rounding, without gradients.
 
     Args:
         x: [B, C, h, w].  weight: [O, C, 3, 3].  bias: [O].
@@ -168,7 +194,6 @@ def _possible(x: Tensor, weight: Tensor) -> bool:
     return (
         x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
-        and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and width >= LEAST_WIDTH

@@ -48,7 +48,7 @@ def test_any_shape_in_any_bands_is_the_convolution(
     exact = F.conv2d(x.double(), weight.double(), None if bias is None else bias.double(), 1, 1)
     assert found.shape == exact.shape and found.dtype == torch.float32
     scale = 3 * channels**0.5  # of a sum of 9 C products of normal numbers
-    torch.testing.assert_close(found.double(), exact, rtol=0, atol=3e-6 * scale)
+    torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-5 * scale)
     assert torch.equal(x, before[0]) and torch.equal(weight, before[1])
 
 
@@ -59,6 +59,26 @@ def test_rounding_is_that_of_a_convolution() -> None:
     with torch.no_grad():
         ours, theirs = winograd_conv2d(x, weight), F.conv2d(x, weight, padding=1)
     assert (ours - exact).norm() < 4 * (theirs - exact).norm()
+
+
+@pytest.mark.parametrize("frozen", [None, "weight", "input"])
+def test_gradients_are_those_of_a_convolution(frozen: str | None) -> None:
+    torch.manual_seed(0)
+    conv = WinogradConv2d(96, 112, 3, padding=1)
+    conv.weight.requires_grad_(frozen != "weight")
+    x = IMAGE.clone().requires_grad_(frozen != "input")
+    inputs = [t for t in (x, conv.weight, conv.bias) if t.requires_grad]
+    found = conv(x)
+    towards = torch.randn_like(found)
+    ours = torch.autograd.grad(found, inputs, towards)
+    x64, weight, bias = (t.detach().double().requires_grad_() for t in (x, conv.weight, conv.bias))
+    exact = F.conv2d(x64, weight, bias, padding=1)
+    theirs = torch.autograd.grad(exact, (x64, weight, bias), towards.double())
+    wanted = [
+        g for g, t in zip(theirs, (x, conv.weight, conv.bias), strict=True) if t.requires_grad
+    ]
+    for a, b in zip(ours, wanted, strict=True):
+        assert (a - b).abs().max() < 1e-5 * b.abs().max()
 
 
 def test_only_large_ordinary_convolutions_are_replaced() -> None:
@@ -89,7 +109,7 @@ def test_only_large_ordinary_convolutions_are_replaced() -> None:
     assert use_winograd(model) == 0
 
 
-@pytest.mark.parametrize("reason", ["gradient", "autocast", "narrow", "few rows", "double"])
+@pytest.mark.parametrize("reason", ["autocast", "narrow", "few rows", "double"])
 def test_elsewhere_it_is_an_ordinary_convolution(reason: str) -> None:
     torch.manual_seed(0)
     conv = WinogradConv2d(96, 96, 3, padding=1)
@@ -98,9 +118,6 @@ def test_elsewhere_it_is_an_ordinary_convolution(reason: str) -> None:
     )
     if reason == "double":
         conv, x = conv.double(), x.double()
-    with (
-        torch.set_grad_enabled(reason == "gradient"),
-        torch.autocast("cpu", torch.bfloat16, enabled=reason == "autocast"),
-    ):
+    with torch.autocast("cpu", torch.bfloat16, enabled=reason == "autocast"):
         found, expected = conv(x), F.conv2d(x, conv.weight, conv.bias, padding=1)
-    assert torch.equal(found, expected) and found.requires_grad == (reason == "gradient")
+    assert torch.equal(found, expected)
