@@ -87,7 +87,7 @@ def _sequential(members: list[tuple[str, nn.Module]]) -> nn.Sequential:
 
 
 class EffectiveSE(nn.Module):
-    """Channel gate: global mean, 1x1 convolution, hard sigmoid."""
+    """Channel gate: global mean, 1x1 convolution, hard sigmoid; in place without gradients."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
