@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from laboratory.synthetic import noise_clip
 from pftrack import models  # noqa: F401 (registers the components)
 from pftrack.config import load_config
-from pftrack.models.acceleration import DTYPES, fuse_conv_bn
+from pftrack.models.acceleration import DTYPES, fuse_conv_bn, modules_in_half
 from pftrack.models.backbones.vovnet import VoVNet
 from pftrack.models.box_coder import denormalize_bbox
 from pftrack.models.layers import attention
@@ -195,7 +195,7 @@ def _cast_fake_weights(model: nn.Module, precision: str) -> None:
     """``acceleration.cast_weights``, which exchanges data that fake parameters do not have."""
     if precision == "fp32":
         return
-    for module in model.modules():
+    for module in list(modules_in_half(model)):
         if isinstance(module, (nn.Conv2d, nn.Linear, nn.MultiheadAttention)):
             for name, parameter in list(module.named_parameters(recurse=False)):
                 setattr(module, name, nn.Parameter(parameter.detach().to(DTYPES[precision])))

@@ -66,16 +66,29 @@ def cast_weights(model: nn.Module, precision: str) -> None:
     """Weights of convolutions, linear layers and attention in half precision, once and for all.
 
     Autocast rounds these very weights in the same way at every use, so the numbers stay what they
-    are; norms, embeddings and everything else keep float32.
+    are; norms, embeddings, what computes in full precision and everything else keep float32.
     """
     if precision == "fp32":
         return
-    for module in model.modules():
+    for module in modules_in_half(model):
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             module.to(DTYPES[precision])
         elif isinstance(module, nn.MultiheadAttention):
             for parameter in (module.in_proj_weight, module.in_proj_bias):
                 parameter.data = parameter.data.to(DTYPES[precision])
+
+
+def modules_in_half(module: nn.Module, half: bool = True) -> Iterator[nn.Module]:
+    """The module and those below it that compute in half precision where that is asked for.
+
+    A module's ``half_precision`` says so of itself and of those below it, down to the next that has
+    one: False for those that switch autocast off.
+    """
+    half = getattr(module, "half_precision", half)
+    if half:
+        yield module
+    for child in module.children():
+        yield from modules_in_half(child, half)
 
 
 def compile_network(model: Any) -> None:

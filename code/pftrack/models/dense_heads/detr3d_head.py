@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pftrack.errors import UserError
+from pftrack.models.acceleration import full_precision
 from pftrack.models.dense_heads.base import (
     HeadOutput,
     check_stated,
@@ -57,6 +58,7 @@ class DETR3DCamTrackingHead(nn.Module):
         if not with_box_refine:
             raise UserError("DETR3DCamTrackingHead always refines boxes: set with_box_refine=True")
         self.transformer = build_model(transformer)
+        self.transformer.half_precision = False  # positions hang on what the queries hold
         layers = self.transformer.decoder.layers
         embed_dims = layers[0].norms[0].normalized_shape[0]
         if in_channels != embed_dims:
@@ -105,17 +107,18 @@ class DETR3DCamTrackingHead(nn.Module):
             self.transformer.decoder.layers, self.cls_branches, self.reg_branches, strict=True
         )
         for layer, classify, regress in layers:
-            query = layer(
-                query,
-                query_embeds,
-                absent,
-                feats=feats,
-                reference_points=reference_points,
-                lidar2img=lidar2img,
-                img_shape=frame.img_shape,
-            )
+            with full_precision(query):
+                query = layer(
+                    query,
+                    query_embeds,
+                    absent,
+                    feats=feats,
+                    reference_points=reference_points,
+                    lidar2img=lidar2img,
+                    img_shape=frame.img_shape,
+                )
             code, centers = refine_fp32(regress(query), reference_points, self.pc_range)
-            logits.append(classify(query).float())
+            logits.append(classify(query))
             boxes.append(code)
             reference_points = centers.detach()
         return HeadOutput(

@@ -85,6 +85,7 @@ class PETRCamTrackingHead(nn.Module):
 
         self.input_proj = nn.Conv2d(in_channels, embed_dims, 1)
         self.transformer = build_model(transformer)
+        self.transformer.half_precision = False  # see :meth:`decode`
         num_layers = len(self.transformer.decoder.layers)
         # One branch for all layers; listed once per layer as published state dicts do.
         self.cls_branches = nn.ModuleList(
@@ -139,21 +140,25 @@ class PETRCamTrackingHead(nn.Module):
     ) -> HeadOutput:
         """The queries look at the keys; the others are those of :meth:`forward`.
 
+        Only the attention to the keys is in half precision, where they are: positions hang on what
+        the queries hold.
+
         Args:
             keys, positions: [B, V, D, h, w].  mask: [B, V, h, w] bool, True = padding; None: none.
         """
-        states = self.transformer(
-            query_feats,
-            _tokens(keys),
-            query_pos=query_embeds,
-            key_pos=_tokens(positions),
-            key_padding_mask=None if mask is None else mask.flatten(1),
-            query_padding_mask=absent,
-        )
+        with full_precision(query_feats):
+            states = self.transformer(
+                query_feats,
+                _tokens(keys),
+                query_pos=query_embeds,
+                key_pos=_tokens(positions),
+                key_padding_mask=None if mask is None else mask.flatten(1),
+                query_padding_mask=absent,
+            )
         raw_boxes = self.reg_branches[0](states)
         boxes, centers = refine_fp32(raw_boxes, reference_points, self.pc_range)
         return HeadOutput(
-            all_cls_scores=self.cls_branches[0](states).float(),
+            all_cls_scores=self.cls_branches[0](states),
             all_bbox_preds=boxes,
             query_feats=states[-1],
             reference_points=centers[-1],

@@ -22,12 +22,14 @@ PART = 1 << 22
 EXPORTED_PART = 40_000_000
 
 
-@MODELS.register_module(name=["MultiheadAttention", "PETRMultiheadAttention"])
+@MODELS.register_module()
 class MultiheadAttention(nn.Module):
     """Attention with positions and residual: ``query + dropout(proj(attend(...)))``.
 
     ``attn`` is a plain :class:`torch.nn.MultiheadAttention` that only holds the parameters
     (``attn.in_proj_weight``, ``attn.out_proj.weight``, ...): checkpoints name them so.
+
+    Without autocast it computes in the type of its keys; the residual stays in the query's.
 
     Args:
         embed_dims: width D.  num_heads: heads, D must be divisible by it.
@@ -74,18 +76,20 @@ class MultiheadAttention(nn.Module):
             self._record.append(attention_weights(q.detach(), k.detach(), mask))
         dropout = self.attn.dropout if self.training else 0.0
         out = attend(q, k, v, mask, dropout).transpose(1, 2).flatten(2)
-        return query + self.residual_dropout(self.attn.out_proj(out))
+        proj = self.attn.out_proj
+        out = F.linear(out, proj.weight.to(out.dtype), proj.bias.to(out.dtype))
+        return query + self.residual_dropout(out)
 
     def _project(self, q_in: Tensor, k_in: Tensor, v_in: Tensor) -> tuple[Tensor, ...]:
         """Queries, keys and values [..., D], in one product for as many as share their input."""
         weight: Tensor = self.attn.in_proj_weight
         bias: Tensor = self.attn.in_proj_bias
         device = q_in.device.type
-        if torch.is_autocast_enabled(device):
-            # Autocast keeps the casts of whole parameters only: of these parts it would make one
-            # for every use.
-            dtype = torch.get_autocast_dtype(device)
-            weight, bias = weight.to(dtype), bias.to(dtype)
+        half = torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if half else k_in.dtype
+        # Autocast keeps the casts of whole parameters only: of these parts it would make one for
+        # every use.
+        weight, bias = weight.to(dtype), bias.to(dtype)
         inputs = (q_in, k_in, v_in)
         shared = 1 + sum(x is q_in for x in inputs[1:]) if k_in is q_in else 1
         dims = self.attn.embed_dim
@@ -93,12 +97,19 @@ class MultiheadAttention(nn.Module):
         parts = zip(
             inputs[:1] + inputs[shared:], weight.split(sizes), bias.split(sizes), strict=True
         )
-        projected = [F.linear(x, w, b) for x, w, b in parts]
+        projected = [F.linear(x.to(dtype), w, b) for x, w, b in parts]
         return (*projected[0].split(dims, dim=-1), *projected[1:])
 
     def _split_heads(self, x: Tensor) -> Tensor:
         """[B, N, D] -> [B, heads, N, D / heads]"""
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+@MODELS.register_module()
+class PETRMultiheadAttention(MultiheadAttention):
+    """The same to the tokens of images, many and in half precision where the images are."""
+
+    half_precision = True
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:

@@ -131,8 +131,8 @@ class SpatialTemporalReasoner(nn.Module):
             instances.hist_padding_masks,
             absent,
         )
-        logits = self.track_cls(feats).float()
-        raw = self.track_reg(feats).float()
+        logits = self.track_cls(feats)
+        raw = self.track_reg(feats)
         bboxes, reference_points = refine_code(raw, cache.reference_points, self.pc_range)
         feats = feats.float()
         hist_embeds = torch.cat([instances.hist_embeds[:, :-1], feats.detach()[:, None]], dim=1)
@@ -183,7 +183,7 @@ class SpatialTemporalReasoner(nn.Module):
         feats = self._maybe_checkpoint(
             self._attend_from_future, instances.hist_embeds, instances.hist_padding_masks
         )
-        displacements = self.future_reg(feats).float()
+        displacements = self.future_reg(feats)
         return instances.replace(cache=instances.cache.replace(motion_predictions=displacements))
 
     def _attend_from_future(self, hist_embeds: Tensor, hist_padding_masks: Tensor) -> Tensor:

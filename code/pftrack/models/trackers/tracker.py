@@ -21,6 +21,7 @@ from pftrack.geometry import change_lidar_frame, lidar_motion, transform_points
 from pftrack.models.acceleration import full_precision
 from pftrack.models.dense_heads.base import HeadOutput, Past
 from pftrack.models.layers.grid_mask import GridMask
+from pftrack.models.layers.mlp import FullPrecisionSequential
 from pftrack.models.layers.positional_encoding import pos2posemb3d
 from pftrack.models.losses.tracking_loss import Match
 from pftrack.models.shapes import check_maps
@@ -125,7 +126,7 @@ class Cam3DTracker(nn.Module):
             }
         )
         self.reference_points = nn.Embedding(num_query, 3)
-        self.query_embedding = nn.Sequential(
+        self.query_embedding = FullPrecisionSequential(
             nn.Linear(embed_dims * 3 // 2, embed_dims),
             nn.ReLU(),
             nn.Linear(embed_dims, embed_dims),
@@ -324,7 +325,7 @@ class Cam3DTracker(nn.Module):
     def embed_positions(self, points: Tensor) -> Tensor:
         """Query embeds [N, D] of normalised positions [N, 3]."""
         features = pos2posemb3d(points, self.embed_dims // 2)
-        return self.query_embedding(features).float()
+        return self.query_embedding(features)
 
     def detect(
         self,
