@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ BEGIN, END = "<!-- tables: tools/bench.py --write-docs -->", "<!-- end of tables
 
 
 def write_page(records: Sequence[Path], page: Path = PAGE, store: Path = STORE) -> None:
-    """Store further records, one for each benchmark and kind, and make the page's tables anew.
+    """Store further records, one for each command and kind, and make the page's tables anew.
 
     Raises:
         UserError: a file that is no record, a page without its markers.
@@ -29,9 +30,16 @@ def write_page(records: Sequence[Path], page: Path = PAGE, store: Path = STORE) 
     if not (begin and end):
         raise UserError(f"{page} lacks the lines '{BEGIN}' and '{END}'")
     for record in read:
-        record.write(store / f"{record.benchmark}{'_pair' if record.against else ''}.json")
+        record.write(store / f"{_name(record)}.json")
     with atomic(page) as file:
         file.write(f"{before}{BEGIN}\n{tables(store)}{END}{after}")
+
+
+def _name(record: Record) -> str:
+    """Of the file: another one for every benchmark, kind and arguments."""
+    kind = ["pair"] if record.against else []
+    values = [word for word in record.arguments if not word.startswith("--")]
+    return re.sub(r"[^\w.-]+", "-", "_".join([record.benchmark, *kind, *values]))
 
 
 def tables(store: Path = STORE) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from pftrack.errors import UserError
+from pftrack.ports import demand_free
 
 _ANYWHERE = ("198.51.100.1", "2001:db8::1")  # for documentation: in no network
 _HOSTS_STORE = "is_host=true"  # how dist_train.sh marks the first machine
@@ -61,7 +62,7 @@ def prepare(args: Any) -> MeetingPoint | None:
 
     host, port = parse_rendezvous_endpoint(args.rdzv_endpoint, 29500)
     if args.rdzv_endpoint and _HOSTS_STORE in args.rdzv_conf:
-        _check_free(port)
+        demand_free(port, f"MASTER_PORT={port} (or PORT)", "choose another port")
     if args.nnodes in ("1", "1:1"):
         return None
     point = MeetingPoint(host, port, int(args.nnodes), _HOSTS_STORE in args.rdzv_conf, patience())
@@ -77,19 +78,6 @@ def prepare(args: Any) -> MeetingPoint | None:
     if interface is not None:  # gloo looks its own name up, too
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
     return point
-
-
-def _check_free(port: int) -> None:
-    """Whether the store can listen on a port of this machine."""
-    with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind(("", port))
-        except OSError as error:
-            raise UserError(
-                f"MASTER_PORT={port} (or PORT): {os.strerror(error.errno or 0)} on this machine; "
-                "choose another port"
-            ) from error
 
 
 def patience() -> int:

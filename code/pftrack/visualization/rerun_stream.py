@@ -6,7 +6,6 @@ Rerun is large and an optional group of the lock (docker/rerun.in), so it is imp
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from pftrack.errors import UserError
 from pftrack.extras import require
 from pftrack.files import atomic_path
 from pftrack.frames import Frame
+from pftrack.ports import demand_free
 from pftrack.processes import end_with_parent
 from pftrack.visualization.rig import camera_names, layout
 from pftrack.visualization.scenes import SceneFrames
@@ -119,7 +119,8 @@ def serve_viewer(
     """
     require_rerun()
     for number in (port, port + 1):
-        _demand_free(number)
+        what = f"port {number} of {_HERE} (the viewer needs two)"
+        demand_free(number, what, "--port names others", _HERE)
     with tempfile.TemporaryDirectory(prefix="pftrack_view_") as folder:
         files = [Path(folder) / f"{number:04d}.rrd" for number in range(len(scenes))]
         for file, scene in zip(files, scenes, strict=True):
@@ -137,17 +138,6 @@ def serve_viewer(
                 [*command, *files], env=quiet, check=False, preexec_fn=end_with_parent
             ).returncode
             raise UserError(f"Rerun's viewer ended by itself with status {status}; {_ELSEWHERE}")
-
-
-def _demand_free(port: int) -> None:
-    with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((_HERE, port))
-        except OSError as error:
-            raise UserError(
-                f"port {port} of {_HERE} is taken (the viewer needs two): --port names others"
-            ) from error
 
 
 def send_scene(

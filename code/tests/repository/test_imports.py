@@ -25,6 +25,7 @@ ORDER = (
     "pickles",
     "files",
     "locks",
+    "ports",
     "processes",
     "nuscenes.facts",
     "geometry",

@@ -124,7 +124,7 @@ def test_a_taken_port_is_named_before_anything_is_written(served: list[list[str]
         other.listen()
         port = other.getsockname()[1]
         sys.argv += ["--port", str(port)]
-        with pytest.raises(UserError, match=f"port {port} of 127.0.0.1 is taken.*--port"):
+        with pytest.raises(UserError, match=f"port {port} of 127.0.0.1 .*in use.*--port"):
             view.main()
     assert served == []
 

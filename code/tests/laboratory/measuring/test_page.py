@@ -36,8 +36,21 @@ def test_records_become_tables_between_the_markers(tmp_path: Path) -> None:
     assert "| clip | 1,234 | 2 |" in text and "other processes kept 1.2 cores busy" in text
     assert "| f1 | 10 → 8 (1.25x) | 2.5 → 0 |" in text
     assert "commit abcdef01; medians of 5 alternations" in text
+    assert sorted(f.name for f in store.iterdir()) == ["loader_3.json", "model_time_pair.json"]
     write_page([], page, store)
     assert page.read_text() == text
+
+
+def test_another_command_has_a_table_of_its_own(tmp_path: Path) -> None:
+    page, store = tmp_path / "page.md", tmp_path / "store"
+    page.write_text(f"{BEGIN}\n{END}\n")
+    for task, seconds in (("f1", 1.0), ("f3", 2.0), ("f1", 3.0)):
+        record = Record.now("model_time", ["--tasks", task], 0.0, [Row(task, {"CPU s": seconds})])
+        record.write(tmp_path / "record.json")
+        write_page([tmp_path / "record.json"], page, store)
+    text = page.read_text()
+    assert text.count("### model_time") == 2
+    assert "| f1 | 3 |" in text and "| f3 | 2 |" in text and "| f1 | 1 |" not in text
 
 
 def test_a_page_without_markers_stays_as_it_is(tmp_path: Path) -> None:

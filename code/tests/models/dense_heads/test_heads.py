@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from pftrack.errors import UserError
+from pftrack.models.acceleration import cast_weights, precision_context
 from pftrack.models.dense_heads.petr_head import padding_mask
 from pftrack.models.layers.detr3d_attention import project_to_cameras
 from pftrack.paths import REPOSITORY
@@ -107,6 +109,37 @@ def test_batch_equals_single_and_queries_permute(kind: str) -> None:
     permuted = head([feats], frame, content[:, order], embeds[:, order], points[:, order])
     torch.testing.assert_close(permuted.all_bbox_preds, both.all_bbox_preds[:, :, order])
     torch.testing.assert_close(permuted.query_feats, both.query_feats[:, order])
+
+
+@pytest.mark.parametrize("kind", ["PETR", "DETR3D"])
+def test_half_precision_is_for_images_alone(kind: str) -> None:
+    """Keys and the attention to them are rounded; what queries hold, and boxes, never."""
+    torch.manual_seed(0)
+    config = head_config(kind)
+    if kind == "PETR":
+        layer = config["transformer"]["decoder"]["transformerlayers"]
+        layer["attn_cfgs"] = [SELF, {**SELF, "type": "PETRMultiheadAttention"}]
+    head = build_model(config).eval()
+    cast = copy.deepcopy(head)
+    cast_weights(cast, "bf16")
+    halves = {name for name, p in cast.named_parameters() if p.dtype == torch.bfloat16}
+    images = ("input_proj", "adapt_pos3d", "position_encoder", ".attentions.1.attn")
+    expected = {name for name, _ in cast.named_parameters() if any(part in name for part in images)}
+    assert halves == (expected if kind == "PETR" else set())
+
+    feats = torch.randn(1, 2, D, 2, 4).bfloat16()
+    frame, inputs = make_frame(), queries(1)
+    full = head([feats.float()], frame, *inputs)
+    with precision_context("bf16", torch.device("cpu")):
+        rounded, cast_once = (h([feats], frame, *inputs) for h in (head, cast))
+    assert torch.equal(rounded.all_bbox_preds, cast_once.all_bbox_preds)
+    for name in ("all_cls_scores", "all_bbox_preds", "query_feats", "reference_points"):
+        value, exact = getattr(rounded, name), getattr(full, name)
+        assert value.dtype == torch.float32
+        if kind == "DETR3D":
+            assert torch.equal(value, exact)
+        else:
+            assert 0 < (value - exact).abs().max() < 0.01 * exact.abs().max()
 
 
 def test_centers_are_the_normalised_boxes() -> None:
