@@ -85,7 +85,9 @@ class PETRCamTrackingHead(nn.Module):
 
         self.input_proj = nn.Conv2d(in_channels, embed_dims, 1)
         self.transformer = build_model(transformer)
-        self.transformer.half_precision = False  # see :meth:`decode`
+        self.transformer.half_precision = False  # but for the keys, see :meth:`decode`
+        for layer in self.transformer.decoder.layers:
+            layer.attentions[1].half_precision = True
         num_layers = len(self.transformer.decoder.layers)
         # One branch for all layers; listed once per layer as published state dicts do.
         self.cls_branches = nn.ModuleList(

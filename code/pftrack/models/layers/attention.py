@@ -22,7 +22,7 @@ PART = 1 << 22
 EXPORTED_PART = 40_000_000
 
 
-@MODELS.register_module()
+@MODELS.register_module(name=["MultiheadAttention", "PETRMultiheadAttention"])
 class MultiheadAttention(nn.Module):
     """Attention with positions and residual: ``query + dropout(proj(attend(...)))``.
 
@@ -103,13 +103,6 @@ class MultiheadAttention(nn.Module):
     def _split_heads(self, x: Tensor) -> Tensor:
         """[B, N, D] -> [B, heads, N, D / heads]"""
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-
-
-@MODELS.register_module()
-class PETRMultiheadAttention(MultiheadAttention):
-    """The same to the tokens of images, many and in half precision where the images are."""
-
-    half_precision = True
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
