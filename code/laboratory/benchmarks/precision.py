@@ -18,6 +18,7 @@ import numpy as np
 
 from laboratory.measuring.record import Row
 from pftrack.arguments import Parser, whole
+from pftrack.errors import UserError
 from pftrack.nuscenes.versions import MINI, info_file_name
 
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -99,6 +100,8 @@ def _train_demo(data: Path, iterations: int, precision: str, seed: int) -> tuple
         (log,) = Path(work_dir).glob("*.log.json")
         lines = [json.loads(line) for line in log.read_text().splitlines()[1:]]
     losses = np.array([line["loss"] for line in lines])
+    if len(losses) < iterations:
+        raise UserError(f"stopped after {len(losses)} of {iterations} iterations: no curve")
     return float(np.median([line["time"] for line in lines])), losses
 
 
